@@ -1,0 +1,105 @@
+# Consilium. `make` alone lists the targets. Each installs what it needs (scripts/setup.sh) and asks nothing.
+#
+#   CARGO_TARGET_DIR             where cargo builds (default: target); everything here uses this one folder
+#   CONSILIUM_TEST_DATA          folder of the real test data (default: ../shared/data)
+#   CONSILIUM_REQUIRE_TEST_DATA  1 = a test whose data or tool is absent fails; otherwise it says "skipped"
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CONSILIUM_REQUIRE_TEST_DATA
+export CONSILIUM_FHIR_PACKAGES ?= $(CURDIR)/.tools/fhir
+export CONSILIUM_STAGES ?= $(CARGO_TARGET_DIR)/stages.txt
+
+STAGE := scripts/stage.sh
+CONSILIUM := $(CARGO_TARGET_DIR)/debug/consilium
+
+# How the demo is started; override on the command line: make demo ORGS=7 PATIENTS=20
+ORGS ?= 4
+PATIENTS ?= 100
+DEMO_DIR ?= .demo
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- running ---------------------------------------------------------------------------------------
+.PHONY: setup
+setup: ## install nats-server and the FHIR definitions into .tools/
+	@scripts/setup.sh demo
+
+# One build for demo, demo-check and the tests: a build of single packages would select other features
+# of the shared dependencies and compile those again.
+.PHONY: build
+build: setup ## build all services and the consilium command (dev profile)
+	@$(STAGE) build cargo build --locked --workspace --bins
+
+.PHONY: demo
+demo: build ## four hospitals on this machine, with patients; Ctrl-C stops them
+	$(CONSILIUM) up --orgs $(ORGS) --foreground --dir $(DEMO_DIR) --sample $(PATIENTS)
+
+.PHONY: demo-check
+demo-check: build ## the demo without a person: the whole story with assertions, exit status 0 or 1
+	@$(STAGE) demo-check cargo run --locked -p consilium-e2e --bin demo-check
+
+# --- testing ---------------------------------------------------------------------------------------
+# Stages in order of cost, so that the cheapest mistake is found first. Stops at the first failure.
+.PHONY: test
+test: ## everything: format, lints, all tests, chart, demo-check
+	@mkdir -p $(CARGO_TARGET_DIR) && : > $(CONSILIUM_STAGES)
+	@trap 'echo; echo "make test, stage by stage:"; cat $(CONSILIUM_STAGES)' EXIT; \
+	$(STAGE) setup scripts/setup.sh test; \
+	$(STAGE) format cargo fmt --all --check; \
+	$(STAGE) tidy cargo test --locked -p consilium-e2e --test tidy; \
+	$(STAGE) clippy cargo clippy --locked --workspace --all-targets -- -D warnings; \
+	$(STAGE) tests cargo test --locked --workspace --no-fail-fast; \
+	$(MAKE) demo-check
+
+.PHONY: lint
+lint: ## format and lints only; also shellcheck and cargo deny where installed
+	@$(STAGE) format cargo fmt --all --check
+	@$(STAGE) clippy cargo clippy --locked --workspace --all-targets -- -D warnings
+	@if command -v shellcheck >/dev/null; then \
+	  $(STAGE) shellcheck shellcheck .ci/run scripts/*.sh deploy/*.sh; \
+	else echo "lint: shellcheck is not installed: skipped"; fi
+	@if cargo deny --version >/dev/null 2>&1; then \
+	  $(STAGE) deny cargo deny --locked check; \
+	else echo "lint: cargo-deny is not installed: skipped"; fi
+
+.PHONY: chart
+chart: ## chart tests only: both helms, values matrix, strict schemas, policy
+	@scripts/setup.sh test
+	@$(STAGE) chart cargo test --locked -p consilium-e2e --test chart
+
+.PHONY: e2e
+e2e: build ## long whole-system tests (those that make test leaves out)
+	@scripts/setup.sh test
+	@$(STAGE) e2e cargo test --locked -p consilium-e2e -- --include-ignored --nocapture
+
+.PHONY: sim
+sim: ## long simulations of consensus and ledger under faults
+	@$(STAGE) sim cargo test --locked -p consilium-bft -p consilium-ledger -p consilium-consensus -- --include-ignored sim
+
+.PHONY: bench
+bench: setup ## benchmarks beside their peers, one JSON file each in target/bench/; ONLY=name for one
+	@mkdir -p $(CARGO_TARGET_DIR)/bench
+	@$(STAGE) bench cargo bench --locked --workspace --benches -- $(ONLY)
+
+# --- changing --------------------------------------------------------------------------------------
+.PHONY: fmt
+fmt: ## format all Rust code
+	@cargo fmt --all
+
+.PHONY: gen
+gen: ## generate again what is generated and committed: protobuf messages, chart golden
+	@$(STAGE) proto env CONSILIUM_BLESS=1 cargo test --locked -p consilium-contracts generated
+	@scripts/setup.sh test
+	@$(STAGE) golden env CONSILIUM_BLESS=1 cargo test --locked -p consilium-e2e --test chart golden
+
+.PHONY: images
+images: ## static binaries, and images built from scratch where buildah is installed
+	@deploy/build-images.sh
