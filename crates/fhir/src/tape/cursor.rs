@@ -1,0 +1,195 @@
+//! Reading a tape.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::{FLAG_ESCAPED, FLAG_KEY_ESCAPED, Kind, NO_KEY, Node, NodeId, Position, Tape, unescape};
+
+/// A place in a tape: two words, copied freely.
+#[derive(Clone, Copy)]
+pub struct Cursor<'t, 'a> {
+    tape: &'t Tape<'a>,
+    id: NodeId,
+    node: Node,
+}
+
+impl<'t, 'a> Cursor<'t, 'a> {
+    pub(super) fn new(tape: &'t Tape<'a>, id: NodeId) -> Self {
+        Cursor { tape, id, node: tape.node(id) }
+    }
+
+    /// The tape this cursor reads.
+    pub fn tape(self) -> &'t Tape<'a> {
+        self.tape
+    }
+
+    /// The node's id, to come back with [`Tape::cursor`].
+    pub fn id(self) -> NodeId {
+        self.id
+    }
+
+    /// What the value is.
+    pub fn kind(self) -> Kind {
+        self.node.kind
+    }
+
+    pub(crate) fn node(self) -> Node {
+        self.node
+    }
+
+    /// The key under which the value stands, decoded; `None` for array items and the root.
+    pub fn key(self) -> Option<Cow<'a, str>> {
+        let raw = self.raw_key()?;
+        Some(if self.node.flags & FLAG_KEY_ESCAPED != 0 { unescape(raw) } else { Cow::Borrowed(raw) })
+    }
+
+    /// The key as written, without its quotes. Equal to the key unless it holds a backslash.
+    pub fn raw_key(self) -> Option<&'a str> {
+        if self.node.key == NO_KEY {
+            return None;
+        }
+        let start = self.node.key as usize;
+        self.tape.input.get(start..start + usize::from(self.node.key_len))
+    }
+
+    /// Byte offset of the key's opening quote, if there is a key.
+    pub fn key_offset(self) -> Option<usize> {
+        (self.node.key != NO_KEY).then(|| (self.node.key as usize).saturating_sub(1))
+    }
+
+    /// Byte offset of the value's first byte.
+    pub fn start(self) -> usize {
+        self.node.start as usize
+    }
+
+    /// Byte offset just after the value's last byte.
+    pub fn end(self) -> usize {
+        self.node.end as usize
+    }
+
+    /// The value exactly as written: a string with quotes and escapes, a number with all its
+    /// digits, an object or array from bracket to bracket.
+    pub fn token(self) -> &'a str {
+        self.tape.input.get(self.start()..self.end()).unwrap_or_default()
+    }
+
+    /// The inside of a string as written, escapes not decoded; `None` if no string.
+    pub fn raw_str(self) -> Option<&'a str> {
+        if self.node.kind != Kind::String {
+            return None;
+        }
+        self.tape.input.get(self.start() + 1..self.end().saturating_sub(1))
+    }
+
+    /// The decoded string; `None` if no string. Borrows the input unless there is an escape.
+    pub fn as_str(self) -> Option<Cow<'a, str>> {
+        let raw = self.raw_str()?;
+        Some(if self.node.flags & FLAG_ESCAPED != 0 { unescape(raw) } else { Cow::Borrowed(raw) })
+    }
+
+    /// The number as written; `None` if no number.
+    pub fn number(self) -> Option<&'a str> {
+        (self.node.kind == Kind::Number).then(|| self.token())
+    }
+
+    /// The boolean; `None` if none.
+    pub fn as_bool(self) -> Option<bool> {
+        match self.node.kind {
+            Kind::True => Some(true),
+            Kind::False => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The values directly inside an object or array, in document order; none for scalars.
+    pub fn children(self) -> Children<'t, 'a> {
+        let (at, end) = if self.node.kind.is_scalar() { (0, 0) } else { (self.id.0 + 1, self.node.next) };
+        Children { tape: self.tape, at, end }
+    }
+
+    /// Number of direct children. O(children).
+    pub fn count(self) -> usize {
+        self.children().count()
+    }
+
+    /// No value inside.
+    pub fn has_no_children(self) -> bool {
+        self.node.next == self.id.0 + 1
+    }
+
+    /// The member of an object under `key`; `None` if absent or if this is no object. O(members).
+    pub fn get(self, key: &str) -> Option<Cursor<'t, 'a>> {
+        if self.node.kind != Kind::Object {
+            return None;
+        }
+        self.children().find(|c| c.key_is(key))
+    }
+
+    /// The item of an array at `index`; `None` if absent or if this is no array. O(index).
+    pub fn at(self, index: usize) -> Option<Cursor<'t, 'a>> {
+        if self.node.kind != Kind::Array {
+            return None;
+        }
+        self.children().nth(index)
+    }
+
+    /// Whether the value stands under `key`.
+    pub fn key_is(self, key: &str) -> bool {
+        if self.node.flags & FLAG_KEY_ESCAPED != 0 {
+            return self.key().is_some_and(|k| k == key);
+        }
+        self.raw_key() == Some(key)
+    }
+
+    /// Whether this is a string equal to `text`.
+    pub fn str_is(self, text: &str) -> bool {
+        if self.node.flags & FLAG_ESCAPED != 0 {
+            return self.as_str().is_some_and(|s| s == text);
+        }
+        self.raw_str() == Some(text)
+    }
+
+    /// Line and column of the value's first byte. O(input); see [`super::LineTable`].
+    pub fn position(self) -> Position {
+        self.tape.position(self.start())
+    }
+}
+
+impl PartialEq for Cursor<'_, '_> {
+    /// The same node of the same tape.
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && std::ptr::eq(self.tape, other.tape)
+    }
+}
+
+impl Eq for Cursor<'_, '_> {}
+
+impl fmt::Debug for Cursor<'_, '_> {
+    /// Id and kind only: the value may be a patient's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cursor({}, {:?})", self.id.0, self.node.kind)
+    }
+}
+
+/// Iterator over the direct children of a value.
+#[derive(Clone)]
+pub struct Children<'t, 'a> {
+    tape: &'t Tape<'a>,
+    at: u32,
+    end: u32,
+}
+
+impl<'t, 'a> Iterator for Children<'t, 'a> {
+    type Item = Cursor<'t, 'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Cursor<'t, 'a>> {
+        if self.at >= self.end {
+            return None;
+        }
+        let child = Cursor::new(self.tape, NodeId(self.at));
+        // `next` of a node is always past the node; the maximum guards against a foreign tape.
+        self.at = child.node.next.max(self.at + 1);
+        Some(child)
+    }
+}
