@@ -1,0 +1,125 @@
+//! Genesis: all that an offline verifier has to trust.
+
+use crate::canon::Canonical;
+use crate::canonical_struct;
+use crate::digest::Digest;
+use crate::id::{ChannelId, OrgId};
+use crate::sign::PublicKey;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Bytes shown as hexadecimal in JSON.
+pub mod hexbytes {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&hex::encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(d)?;
+        hex::decode(text).map_err(|_| serde::de::Error::custom("expected bytes in hexadecimal"))
+    }
+}
+
+/// One organisation and the keys of its services. Each service holds its own private key and no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    pub organisation: OrgId,
+    /// Votes and proposals of the consensus service.
+    pub consensus: PublicKey,
+    /// Attestations of the validate service.
+    pub validate: PublicKey,
+    /// Batches, consents and exchange messages of the ingest service.
+    pub ingest: PublicKey,
+    /// Anchors of the audit service.
+    pub audit: PublicKey,
+    /// Votes on profile sets: an offline key of the organisation's officers.
+    pub governance: PublicKey,
+    /// Public key of the organisation's attribute authority, as the abe crate encodes it.
+    #[serde(with = "hexbytes")]
+    pub authority: Vec<u8>,
+}
+canonical_struct!(Member { organisation, consensus, validate, ingest, audit, governance, authority });
+
+/// Numbers that all members must agree on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// Members of a batch's committee; 0 = all.
+    pub committee: u32,
+    /// Blocks per committee epoch.
+    pub epoch_blocks: u64,
+    /// Most blocks between attestation and commit.
+    pub attestation_blocks: u64,
+    /// Largest block body in bytes.
+    pub max_block_bytes: u32,
+    /// Age of the newest block, in milliseconds, above which the exchange refuses.
+    pub staleness_ms: u64,
+    /// Milliseconds without transactions after which an empty block is proposed.
+    pub heartbeat_ms: u64,
+    /// Most that a block's time may differ from a voter's clock, in milliseconds.
+    pub drift_ms: u64,
+}
+canonical_struct!(Params {
+    committee,
+    epoch_blocks,
+    attestation_blocks,
+    max_block_bytes,
+    staleness_ms,
+    heartbeat_ms,
+    drift_ms,
+});
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            committee: 0,
+            epoch_blocks: 1000,
+            attestation_blocks: 10_000,
+            max_block_bytes: 1024 * 1024,
+            staleness_ms: 2000,
+            heartbeat_ms: 400,
+            drift_ms: 5000,
+        }
+    }
+}
+
+/// The first state of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    pub channel: ChannelId,
+    pub time: Timestamp,
+    /// Sorted by organisation; a validator's index is its place here.
+    pub members: Vec<Member>,
+    /// Schema digests by which batches may be attested.
+    pub schemas: Vec<Digest>,
+    pub params: Params,
+}
+canonical_struct!(Genesis { channel, time, members, schemas, params });
+
+impl Genesis {
+    /// What stands in place of a parent in block 1.
+    pub fn digest(&self) -> Digest {
+        Digest::tagged("consilium/v1/genesis", &self.to_canonical())
+    }
+    pub fn member(&self, organisation: &OrgId) -> Option<&Member> {
+        self.members.iter().find(|m| m.organisation == *organisation)
+    }
+    /// The validator set of the first blocks: one validator of power 1 per organisation.
+    pub fn validators(&self) -> crate::block::ValidatorSet {
+        crate::block::ValidatorSet {
+            validators: self
+                .members
+                .iter()
+                .map(|m| crate::block::Validator {
+                    organisation: m.organisation.clone(),
+                    key: m.consensus,
+                    power: 1,
+                })
+                .collect(),
+        }
+    }
+}

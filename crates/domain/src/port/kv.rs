@@ -1,0 +1,27 @@
+//! Ordered key-value store for blocks, state and the consensus node's own marks.
+
+use thiserror::Error;
+
+/// A store failed. Whoever writes and gets this stops: it must not go on as if the write had happened.
+#[derive(Debug, Error)]
+#[error("the key-value store failed: {0}")]
+pub struct KvError(pub String);
+
+/// One change of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    Put(Vec<u8>, Vec<u8>),
+    Delete(Vec<u8>),
+}
+
+/// An ordered map of byte strings with one writer.
+pub trait Kv: Send + Sync {
+    /// The newest value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
+    /// Up to `limit` pairs with `from <= key < to`, ascending.
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KvError>;
+    /// The pair with the greatest key in `from <= key <= to`.
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, KvError>;
+    /// Applies all writes or none. With `durable`, they survive a crash once this returns.
+    fn write(&self, batch: &[Write], durable: bool) -> Result<(), KvError>;
+}
