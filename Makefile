@@ -32,8 +32,8 @@ help: ## list the targets
 setup: ## install nats-server and the FHIR definitions into .tools/
 	@scripts/setup.sh demo
 
-# One build for demo, demo-check and the tests: a build of single packages would select other features
-# of the shared dependencies and compile those again.
+# Always the whole workspace (here and in `test`): a build of single packages would select other
+# features of the shared dependencies and compile those again.
 .PHONY: build
 build: setup ## build all services and the consilium command (dev profile)
 	@$(STAGE) build cargo build --locked --workspace --bins
@@ -44,7 +44,7 @@ demo: build ## four hospitals on this machine, with patients; Ctrl-C stops them
 
 .PHONY: demo-check
 demo-check: build ## the demo without a person: the whole story with assertions, exit status 0 or 1
-	@$(STAGE) demo-check cargo run --locked -p consilium-e2e --bin demo-check
+	@$(STAGE) demo-check $(CARGO_TARGET_DIR)/debug/demo-check
 
 # --- testing ---------------------------------------------------------------------------------------
 # Stages in order of cost, so that the cheapest mistake is found first. Stops at the first failure.
@@ -54,7 +54,7 @@ test: ## everything: format, lints, all tests, chart, demo-check
 	@trap 'echo; echo "make test, stage by stage:"; cat $(CONSILIUM_STAGES)' EXIT; \
 	$(STAGE) setup scripts/setup.sh test; \
 	$(STAGE) format cargo fmt --all --check; \
-	$(STAGE) tidy cargo test --locked -p consilium-e2e --test tidy; \
+	$(STAGE) tidy cargo test --locked --workspace --test tidy; \
 	$(STAGE) clippy cargo clippy --locked --workspace --all-targets -- -D warnings; \
 	$(STAGE) tests cargo test --locked --workspace --no-fail-fast; \
 	$(MAKE) demo-check
