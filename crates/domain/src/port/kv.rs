@@ -7,6 +7,9 @@ use thiserror::Error;
 #[error("the key-value store failed: {0}")]
 pub struct KvError(pub String);
 
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 /// One change of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
@@ -19,9 +22,9 @@ pub trait Kv: Send + Sync {
     /// The newest value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
     /// Up to `limit` pairs with `from <= key < to`, ascending.
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KvError>;
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, KvError>;
     /// The pair with the greatest key in `from <= key <= to`.
-    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, KvError>;
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Pair>, KvError>;
     /// Applies all writes or none. With `durable`, they survive a crash once this returns.
     fn write(&self, batch: &[Write], durable: bool) -> Result<(), KvError>;
 }
