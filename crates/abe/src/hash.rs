@@ -1,0 +1,122 @@
+//! Hashing to the curve, coins and key derivation, each under a label of its own.
+
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256};
+use sha3::Shake256;
+use sha3::digest::{ExtendableOutput, Update, XofReader};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::attribute::Term;
+use crate::codec::Writer;
+use crate::curve::{G2, Scalar};
+use crate::gid::Gid;
+
+/// RFC 9380 §3.1 domain separation tag of H: identity to G2. `CS01` is the suite.
+pub(crate) const DST_H: &[u8] = b"CONSILIUM-MAABE-V01-CS01-H-BLS12381G2_XMD:SHA-256_SSWU_RO_";
+/// RFC 9380 §3.1 domain separation tag of F: attribute to G2.
+pub(crate) const DST_F: &[u8] = b"CONSILIUM-MAABE-V01-CS01-F-BLS12381G2_XMD:SHA-256_SSWU_RO_";
+
+const DST_COINS: &[u8] = b"CONSILIUM-MAABE-V01-CS01-COINS-SHAKE256";
+const SALT_KDF: &[u8] = b"CONSILIUM-MAABE-V01-CS01-KDF-HKDF-SHA-256";
+
+/// H(GID) in a channel.
+pub(crate) fn identity_point(channel: &str, gid: &Gid) -> G2 {
+    let message = Writer::new().text(channel).text(gid.as_str()).finish();
+    G2::hash(&message, DST_H)
+}
+
+/// The bytes hashed by F: channel, authority, name, value, epoch, version.
+pub(crate) fn attribute_message(channel: &str, term: &Term) -> Vec<u8> {
+    let attribute = &term.attribute;
+    Writer::new()
+        .text(channel)
+        .text(term.authority.as_str())
+        .text(&attribute.name)
+        .text(&attribute.value)
+        .text(&attribute.epoch)
+        .u32(attribute.version)
+        .finish()
+}
+
+/// F(attribute) in a channel.
+pub(crate) fn attribute_point(channel: &str, term: &Term) -> G2 {
+    G2::hash(&attribute_message(channel, term), DST_F)
+}
+
+/// SHA-256 of a label and fields.
+pub(crate) fn digest(label: &str, fields: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    let mut update = |bytes: &[u8]| {
+        Digest::update(&mut hasher, (bytes.len() as u64).to_be_bytes());
+        Digest::update(&mut hasher, bytes);
+    };
+    update(label.as_bytes());
+    fields.iter().for_each(|field| update(field));
+    hasher.finalize().into()
+}
+
+/// What a coin is used for; no two kinds share a value.
+#[derive(Clone, Copy)]
+pub(crate) enum CoinKind {
+    /// The secret exponent s of a header.
+    Secret = 1,
+    /// Column entries that share s.
+    SecretColumn = 2,
+    /// Column entries that share zero.
+    ZeroColumn = 3,
+    /// The exponent t of a row.
+    Row = 4,
+}
+
+/// The coins of one encapsulation, derived from its message and context.
+pub(crate) struct Coins {
+    seed: Zeroizing<Vec<u8>>,
+}
+
+impl Coins {
+    /// Coins of message `m` under the context hash.
+    pub(crate) fn new(m: &[u8; 32], context_hash: &[u8; 32]) -> Self {
+        let seed = Writer::with_capacity(DST_COINS.len() + 64)
+            .fixed(DST_COINS)
+            .fixed(m)
+            .fixed(context_hash)
+            .finish();
+        Self { seed: Zeroizing::new(seed) }
+    }
+
+    /// The coin of a kind and index: 512 bits of SHAKE256 reduced modulo r.
+    pub(crate) fn scalar(&self, kind: CoinKind, index: u32) -> Scalar {
+        let mut xof = Shake256::default();
+        xof.update(&self.seed);
+        xof.update(&[kind as u8]);
+        xof.update(&index.to_be_bytes());
+        let mut wide = Zeroizing::new([0u8; 64]);
+        xof.finalize_xof().read(wide.as_mut());
+        Scalar::from_wide(&wide)
+    }
+}
+
+/// A challenge of a Schnorr proof over public bytes.
+pub(crate) fn challenge(transcript: &[u8]) -> Scalar {
+    let mut xof = Shake256::default();
+    xof.update(b"CONSILIUM-MAABE-V01-CS01-POP-SHAKE256");
+    xof.update(transcript);
+    let mut wide = [0u8; 64];
+    xof.finalize_xof().read(&mut wide);
+    Scalar::from_wide(&wide)
+}
+
+/// HKDF-SHA-256 (RFC 5869) to 32 bytes; the label and all fields are bound with their lengths.
+pub(crate) fn derive(secret: &[u8], label: &str, fields: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    let mut info = Writer::new().text(label);
+    for field in fields {
+        info = info.bytes(field);
+    }
+    let mut out = Zeroizing::new([0u8; 32]);
+    let expanded = Hkdf::<Sha256>::new(Some(SALT_KDF), secret).expand(&info.finish(), out.as_mut());
+    if expanded.is_err() {
+        // Unreachable: expand refuses only outputs over 255·32 bytes (RFC 5869 §2.3).
+        out.zeroize();
+    }
+    out
+}

@@ -1,0 +1,237 @@
+//! The key encapsulation: a secret that opens for attribute keys satisfying a policy.
+//!
+//! The Fujisaki–Okamoto transform with implicit rejection over RW15: all coins derive from a
+//! random message m and the context, decapsulation encrypts again with the recovered m and
+//! compares, and a header that does not agree yields a pseudorandom secret, not an error. So a
+//! header opens to one secret whichever satisfying keys are used.
+
+use rand_core::CryptoRngCore;
+use subtle::{ConditionallySelectable, ConstantTimeEq};
+use zeroize::Zeroizing;
+
+use crate::attribute::check_name;
+use crate::authority::AttributeKey;
+use crate::codec::{Reader, Writer};
+use crate::gid::Gid;
+use crate::hash::{self, Coins};
+use crate::lsss::Lsss;
+use crate::policy::{MAX_CANONICAL, MAX_ROWS};
+use crate::rows::{self, ROW_BYTES, Row, Used};
+use crate::{AbeError, AccessPolicy, AuthorityPublicKey, PublicKeys, SUITE, Secret32, cbor};
+
+const HEADER: &str = "header";
+/// Longest header, in bytes.
+pub const MAX_HEADER: usize = MAX_CANONICAL + MAX_ROWS * ROW_BYTES + 64;
+/// Longest class id, in bytes.
+pub const MAX_CLASS: usize = 512;
+
+/// What a header is bound to besides its policy: it opens under the same context only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KemContext {
+    channel: String,
+    class: String,
+    epoch: u64,
+}
+
+impl KemContext {
+    /// A context: channel (1 to 128 letters, digits or `-_.:/+~%`), class id (1 to 512 visible
+    /// ASCII characters) and class epoch.
+    ///
+    /// # Errors
+    /// [`AbeError::InvalidName`].
+    pub fn new(channel: &str, class: &str, epoch: u64) -> Result<Self, AbeError> {
+        let fits = (1..=MAX_CLASS).contains(&class.len()) && class.bytes().all(|b| b.is_ascii_graphic());
+        if !fits {
+            return Err(AbeError::InvalidName { what: "class", rule: "1 to 512 visible ASCII characters" });
+        }
+        Ok(Self { channel: check_name("channel", channel)?, class: class.to_owned(), epoch })
+    }
+
+    /// The channel.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// The class id.
+    #[must_use]
+    pub fn class(&self) -> &str {
+        &self.class
+    }
+
+    /// The class epoch.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// SHA-256 of the deterministic CBOR of `[suite, channel, class, epoch, policy, [digests]]`,
+    /// with the digest of each row's public key in row order.
+    fn hash(&self, policy: &AccessPolicy, keys: &[&AuthorityPublicKey]) -> [u8; 32] {
+        let mut out = Vec::new();
+        cbor::array(&mut out, 6);
+        cbor::unsigned(&mut out, SUITE.into());
+        cbor::text(&mut out, &self.channel);
+        cbor::text(&mut out, &self.class);
+        cbor::unsigned(&mut out, self.epoch);
+        cbor::bytes(&mut out, &policy.canonical_bytes());
+        cbor::array(&mut out, keys.len());
+        for key in keys {
+            cbor::bytes(&mut out, &key.digest());
+        }
+        hash::digest("kem context", &[&out])
+    }
+}
+
+/// An encapsulated secret: policy, 768 bytes for each of its rows, and the masked message.
+pub struct Header {
+    policy: AccessPolicy,
+    rows: Vec<Row>,
+    masked: [u8; 32],
+}
+
+impl Header {
+    /// The policy under which the secret opens.
+    #[must_use]
+    pub fn policy(&self) -> &AccessPolicy {
+        &self.policy
+    }
+
+    /// Suite, policy after its length, rows, masked message.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::with_suite().bytes(&self.policy.canonical_bytes());
+        for row in &self.rows {
+            out = row.write(out);
+        }
+        out.fixed(&self.masked).finish()
+    }
+
+    /// Decodes a header. Every group element is checked: canonical, in the subgroup, not the
+    /// identity.
+    ///
+    /// # Errors
+    /// [`AbeError::Malformed`], [`AbeError::UnknownSuite`], [`AbeError::TooLong`] or
+    /// [`AbeError::Policy`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, AbeError> {
+        let mut reader = Reader::with_suite(bytes, HEADER, MAX_HEADER)?;
+        let policy = AccessPolicy::from_canonical_bytes(reader.bytes(MAX_CANONICAL)?)?;
+        let count = policy.terms().len();
+        // The whole length first: group membership is the costly part.
+        if reader.remaining() != count * ROW_BYTES + 32 {
+            return Err(reader.malformed("the length does not fit the policy"));
+        }
+        let rows = (0..count).map(|_| Row::read(&mut reader)).collect::<Result<_, _>>()?;
+        let masked = *reader.array::<32>()?;
+        reader.end()?;
+        Ok(Self { policy, rows, masked })
+    }
+}
+
+/// The ciphertext of message `m`: a function of its arguments.
+fn encrypt(
+    policy: &AccessPolicy,
+    lsss: &Lsss,
+    keys: &[&AuthorityPublicKey],
+    channel: &str,
+    m: &[u8; 32],
+    context_hash: &[u8; 32],
+) -> Header {
+    let coins = Coins::new(m, context_hash);
+    let (rows, z) = rows::encrypt(channel, lsss, keys, &coins);
+    let z = Zeroizing::new(z.to_bytes());
+    Header { policy: policy.clone(), rows, masked: mask(z.as_ref(), context_hash, m) }
+}
+
+/// `value` XOR a pad derived from the pairing secret; its own inverse.
+fn mask(z: &[u8], context_hash: &[u8; 32], value: &[u8; 32]) -> [u8; 32] {
+    let mut out = *value;
+    let pad = hash::derive(z, "mask", &[context_hash]);
+    for (byte, pad) in out.iter_mut().zip(pad.iter()) {
+        *byte ^= pad;
+    }
+    out
+}
+
+/// The encapsulated secret of message `m` in a header.
+fn session(m: &[u8; 32], context_hash: &[u8; 32], header: &[u8]) -> Secret32 {
+    let header_hash = hash::digest("header", &[header]);
+    Secret32::from_bytes(&hash::derive(m, "secret", &[context_hash, &header_hash]))
+}
+
+/// Makes a header that opens under `policy` and `context`, and the secret inside.
+///
+/// # Errors
+/// [`AbeError::MissingPublicKey`] or [`AbeError::OtherChannel`] for an authority of the policy.
+pub fn encapsulate(
+    policy: &AccessPolicy,
+    keys: &PublicKeys,
+    context: &KemContext,
+    rng: &mut dyn CryptoRngCore,
+) -> Result<(Header, Secret32), AbeError> {
+    let lsss = policy.lsss();
+    let keys = keys.for_rows(&context.channel, &lsss.terms)?;
+    let context_hash = context.hash(policy, &keys);
+    let mut m = Zeroizing::new([0u8; 32]);
+    rng.fill_bytes(m.as_mut());
+    let header = encrypt(policy, &lsss, &keys, &context.channel, &m, &context_hash);
+    let secret = session(&m, &context_hash, &header.to_bytes());
+    Ok((header, secret))
+}
+
+/// Recovers the secret of a header with the attribute keys of identity `gid`.
+///
+/// `reject_secret` is a random secret of the holder, the same for every call. If the header was
+/// not made honestly for this context and these public keys, or an attribute key is wrong, the
+/// result is a secret derived from `reject_secret` and the header: what it wraps does not open.
+/// The time taken does not tell the two apart.
+///
+/// # Errors
+/// Facts anyone can see: [`AbeError::MissingPublicKey`] or [`AbeError::OtherChannel`] for an
+/// authority of the policy, [`AbeError::NotSatisfied`] if the attributes do not satisfy it. Keys of
+/// other identities or channels are passed over.
+pub fn decapsulate(
+    header: &Header,
+    context: &KemContext,
+    keys: &PublicKeys,
+    gid: &Gid,
+    attribute_keys: &[AttributeKey],
+    reject_secret: &[u8; 32],
+) -> Result<Secret32, AbeError> {
+    let lsss = header.policy.lsss();
+    let keys = keys.for_rows(&context.channel, &lsss.terms)?;
+    let held: Vec<Option<&AttributeKey>> = lsss
+        .terms
+        .iter()
+        .map(|term| {
+            attribute_keys
+                .iter()
+                .find(|key| key.term() == term && key.gid() == gid && key.channel() == context.channel)
+        })
+        .collect();
+    let available: Vec<bool> = held.iter().map(Option::is_some).collect();
+    let not_satisfied = || AbeError::NotSatisfied { policy: header.policy.to_string() };
+    let cover = lsss.reconstruct(&available).ok_or_else(not_satisfied)?;
+    let used = cover
+        .into_iter()
+        .map(|(index, coefficient)| {
+            Some(Used { row: header.rows.get(index)?, coefficient, key: held.get(index).copied().flatten()? })
+        })
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(not_satisfied)?;
+
+    let context_hash = context.hash(&header.policy, &keys);
+    let z = rows::decrypt(&used, &hash::identity_point(&context.channel, gid));
+    let z = Zeroizing::new(z.to_bytes());
+    let m = Zeroizing::new(mask(z.as_ref(), &context_hash, &header.masked));
+    let again = encrypt(&header.policy, &lsss, &keys, &context.channel, &m, &context_hash);
+    let bytes = header.to_bytes();
+    let agrees = again.to_bytes().ct_eq(&bytes);
+
+    let rejected = hash::derive(reject_secret, "reject", &[&context_hash]);
+    let mut chosen = Zeroizing::new([0u8; 32]);
+    for ((out, bad), good) in chosen.iter_mut().zip(rejected.iter()).zip(m.iter()) {
+        *out = u8::conditional_select(bad, good, agrees);
+    }
+    Ok(session(&chosen, &context_hash, &bytes))
+}

@@ -1,0 +1,128 @@
+//! The rows of an RW15 ciphertext (Rouselakis and Waters 2015, §5), ciphertext in G1:
+//!
+//! C1 = e(g1,g2)^λ · A^t, C2 = g1^-t, C3 = Y^t · g1^ω, C4 = F(u)^t, where λ shares s and ω shares
+//! zero along the policy. With keys K, K' of one identity and coefficients ε over a satisfying
+//! set, Π C1^ε · e(C2^ε, K) · e(K'^ε, C4) · e(Π C3^ε, H(GID)) = e(g1,g2)^s.
+
+use zeroize::Zeroizing;
+
+use crate::AbeError;
+use crate::AuthorityPublicKey;
+use crate::authority::AttributeKey;
+use crate::codec::{Reader, Writer};
+use crate::curve::{G1, G1_BYTES, G1Table, G2, G2_BYTES, GT_BYTES, Gt, GtTable, Scalar, multi_pairing};
+use crate::hash::{self, CoinKind, Coins};
+use crate::lsss::Lsss;
+
+/// Bytes of one row.
+pub(crate) const ROW_BYTES: usize = GT_BYTES + 2 * G1_BYTES + G2_BYTES;
+
+/// One row of a ciphertext.
+pub(crate) struct Row {
+    c1: Gt,
+    c2: G1,
+    c3: G1,
+    c4: G2,
+}
+
+impl Row {
+    /// C1 (576 bytes), C2 (48), C3 (48), C4 (96).
+    pub(crate) fn write(&self, out: Writer) -> Writer {
+        out.fixed(&self.c1.to_bytes())
+            .fixed(&self.c2.to_bytes())
+            .fixed(&self.c3.to_bytes())
+            .fixed(&self.c4.to_bytes())
+    }
+
+    /// Decodes a row; each part must be canonical, in its subgroup and not the identity.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, AbeError> {
+        let (c1, c2, c3, c4) = (
+            reader.array::<GT_BYTES>()?,
+            reader.array::<G1_BYTES>()?,
+            reader.array::<G1_BYTES>()?,
+            reader.array::<G2_BYTES>()?,
+        );
+        Ok(Self {
+            c1: Gt::from_bytes(c1).ok_or_else(|| reader.malformed("C1 is not in the group"))?,
+            c2: G1::from_bytes(c2).ok_or_else(|| reader.malformed("C2 is not in the group"))?,
+            c3: G1::from_bytes(c3).ok_or_else(|| reader.malformed("C3 is not in the group"))?,
+            c4: G2::from_bytes(c4).ok_or_else(|| reader.malformed("C4 is not in the group"))?,
+        })
+    }
+}
+
+/// Rows and the secret e(g1,g2)^s, a function of policy, public keys and coins alone.
+pub(crate) fn encrypt(
+    channel: &str,
+    lsss: &Lsss,
+    keys: &[&AuthorityPublicKey],
+    coins: &Coins,
+) -> (Vec<Row>, Zeroizing<Gt>) {
+    let s = coins.scalar(CoinKind::Secret, 0);
+    let lambdas = lsss.shares(&s, &mut column(coins, CoinKind::SecretColumn));
+    let omegas = lsss.shares(&Scalar::zero(), &mut column(coins, CoinKind::ZeroColumn));
+    let (g1, base) = (G1Table::generator(), GtTable::generator());
+    let mut rows = Vec::with_capacity(lsss.terms.len());
+    let inputs = lsss.terms.iter().zip(keys).zip(lambdas.iter().zip(&omegas));
+    for (index, ((term, key), (lambda, omega))) in (0u32..).zip(inputs) {
+        let t = coins.scalar(CoinKind::Row, index);
+        let tables = key.tables();
+        rows.push(Row {
+            c1: base.pow(lambda).mul(&tables.a.pow(&t)),
+            c2: g1.mul(&t.neg()),
+            c3: tables.y.mul_add(&t, g1, omega),
+            c4: hash::attribute_point(channel, term).mul(&t),
+        });
+    }
+    (rows, Zeroizing::new(base.pow(&s)))
+}
+
+/// The column entries of one kind, in order.
+fn column(coins: &Coins, kind: CoinKind) -> impl FnMut() -> Scalar {
+    let mut index = 0u32;
+    move || {
+        let scalar = coins.scalar(kind, index);
+        index += 1;
+        scalar
+    }
+}
+
+/// A row that decryption uses: the row, its coefficient and the key for its attribute.
+pub(crate) struct Used<'a> {
+    pub(crate) row: &'a Row,
+    pub(crate) coefficient: Scalar,
+    pub(crate) key: &'a AttributeKey,
+}
+
+/// e(g1,g2)^s from rows that satisfy the policy. Coefficients are public.
+pub(crate) fn decrypt(used: &[Used<'_>], identity: &G2) -> Zeroizing<Gt> {
+    let one = Scalar::from_u64(1);
+    let mut blinded = Zeroizing::new(Gt::one());
+    let mut c3_sum: Option<G1> = None;
+    let mut scaled = Vec::with_capacity(used.len());
+    for Used { row, coefficient, key } in used {
+        let unit = coefficient.public_eq(&one);
+        let g1 = |point: &G1| {
+            if unit { point.clone() } else { point.mul(coefficient) }
+        };
+        let c1 = if unit { row.c1.clone() } else { row.c1.pow(coefficient) };
+        *blinded = blinded.mul(&c1);
+        let c3 = g1(&row.c3);
+        c3_sum = Some(match c3_sum {
+            None => c3,
+            Some(sum) => sum.add(&c3),
+        });
+        let k_prime = Zeroizing::new(g1(&key.k_prime));
+        scaled.push((g1(&row.c2), k_prime, &key.k, &row.c4));
+    }
+    let mut pairs: Vec<(&G1, &G2)> = Vec::with_capacity(2 * scaled.len() + 1);
+    for (c2, k_prime, k, c4) in &scaled {
+        pairs.push((c2, k));
+        pairs.push((k_prime, c4));
+    }
+    if let Some(sum) = &c3_sum {
+        pairs.push((sum, identity));
+    }
+    let unblind = Zeroizing::new(multi_pairing(&pairs));
+    Zeroizing::new(blinded.mul(&unblind))
+}

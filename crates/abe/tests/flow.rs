@@ -1,0 +1,151 @@
+//! From key pairs to an opened record.
+
+#[cfg(test)]
+mod flow {
+    use consilium_abe::{
+        AbeError, AccessPolicy, Attribute, AttributeKey, AuthorityPublicKey, AuthoritySecretKey, Gid, Header,
+        KemContext, PublicKeys, authority, envelope, kem,
+    };
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+    const EPOCH: &str = "2026W47";
+
+    fn rng(seed: u8) -> ChaCha20Rng {
+        ChaCha20Rng::from_seed([seed; 32])
+    }
+
+    fn context() -> KemContext {
+        KemContext::new("channel-1", "patient-1/normal", 3).unwrap()
+    }
+
+    fn authorities(count: usize) -> (PublicKeys, Vec<AuthoritySecretKey>) {
+        let mut rng = rng(1);
+        let pairs: Vec<(AuthorityPublicKey, AuthoritySecretKey)> = (0..count)
+            .map(|i| authority::setup(&mut rng, "channel-1", &format!("hospital-{i}")).unwrap())
+            .collect();
+        let (public, secret): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        (public.into_iter().collect(), secret)
+    }
+
+    fn key(secret: &AuthoritySecretKey, gid: &Gid, attribute: &str) -> AttributeKey {
+        let attribute = Attribute::parse(attribute).unwrap();
+        authority::issue(secret, gid, &attribute, &mut rng(9))
+    }
+
+    fn all_of(count: usize) -> AccessPolicy {
+        let terms: Vec<String> = (0..count).map(|i| format!("clinician@hospital-{i}#{EPOCH}")).collect();
+        AccessPolicy::parse(&terms.join(" AND ")).unwrap()
+    }
+
+    #[test]
+    fn holders_of_all_attributes_recover_the_secret() {
+        for count in [1, 5, 10] {
+            let (public, secret) = authorities(count);
+            let gid = Gid::new("did:key:z6MkAlice").unwrap();
+            let keys: Vec<_> =
+                secret.iter().map(|authority| key(authority, &gid, "clinician#2026W47")).collect();
+            for (key, authority) in keys.iter().zip(&secret) {
+                key.verify(public.get(authority.authority()).unwrap()).unwrap();
+            }
+            let policy = all_of(count);
+            let (header, expected) = kem::encapsulate(&policy, &public, &context(), &mut rng(2)).unwrap();
+            let header = Header::from_bytes(&header.to_bytes()).unwrap();
+            let found = kem::decapsulate(&header, &context(), &public, &gid, &keys, &[0; 32]).unwrap();
+            assert!(found.ct_eq(&expected), "{count} authorities");
+
+            if count > 1 {
+                let missing = keys.get(1..).unwrap();
+                let error = kem::decapsulate(&header, &context(), &public, &gid, missing, &[0; 32]);
+                assert!(matches!(error, Err(AbeError::NotSatisfied { .. })));
+            }
+        }
+    }
+
+    #[test]
+    fn either_side_of_an_or_recovers_the_same_secret() {
+        let (public, secret) = authorities(2);
+        let policy =
+            AccessPolicy::parse("clinician@hospital-0 OR (clinician@hospital-1 AND treating@hospital-0)")
+                .unwrap();
+        let (header, expected) = kem::encapsulate(&policy, &public, &context(), &mut rng(3)).unwrap();
+        let gid = Gid::new("did:key:z6MkBob").unwrap();
+        for keys in [
+            vec![key(&secret[0], &gid, "clinician")],
+            vec![key(&secret[1], &gid, "clinician"), key(&secret[0], &gid, "treating")],
+        ] {
+            let found = kem::decapsulate(&header, &context(), &public, &gid, &keys, &[0; 32]).unwrap();
+            assert!(found.ct_eq(&expected));
+        }
+    }
+
+    #[test]
+    fn every_two_of_three_and_its_coefficients_recover_the_secret() {
+        let (public, secret) = authorities(3);
+        let policy = AccessPolicy::parse("2 of (a@hospital-0, b@hospital-1, c@hospital-2)").unwrap();
+        let (header, expected) = kem::encapsulate(&policy, &public, &context(), &mut rng(3)).unwrap();
+        let gid = Gid::new("did:key:z6MkBob").unwrap();
+        let all = || [key(&secret[0], &gid, "a"), key(&secret[1], &gid, "b"), key(&secret[2], &gid, "c")];
+        // Coefficients: (2, -1), (3/2, -1/2), (3, -2).
+        for left_out in 0..3 {
+            let mut keys = Vec::from(all());
+            keys.remove(left_out);
+            let found = kem::decapsulate(&header, &context(), &public, &gid, &keys, &[0; 32]).unwrap();
+            assert!(found.ct_eq(&expected), "without {left_out}");
+        }
+    }
+
+    #[test]
+    fn integer_comparisons_open_for_numbers_in_range_only() {
+        let (public, secret) = authorities(1);
+        let gid = Gid::new("did:key:z6MkBob").unwrap();
+        let policy = AccessPolicy::parse("level[4]>=5@hospital-0#2026W47").unwrap();
+        let (header, expected) = kem::encapsulate(&policy, &public, &context(), &mut rng(3)).unwrap();
+        for number in [0, 4, 5, 6, 8, 15] {
+            let bits = Attribute::integer("level", 4, number, EPOCH, 0).unwrap();
+            let keys = authority::issue_all(&secret[0], &gid, &bits, &mut rng(5));
+            let found = kem::decapsulate(&header, &context(), &public, &gid, &keys, &[0; 32]);
+            match found {
+                Ok(found) => assert!(number >= 5 && found.ct_eq(&expected)),
+                Err(error) => {
+                    assert!(number < 5, "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_goes_from_plaintext_to_a_clinician() {
+        let (public, secret) = authorities(2);
+        let policy = all_of(2);
+        let rng = &mut rng(4);
+        let (header, kem_secret) = kem::encapsulate(&policy, &public, &context(), rng).unwrap();
+        let class_key = envelope::ClassKey::generate(rng);
+        let record_key = envelope::RecordKey::generate(rng);
+        let sealed = envelope::seal_record(&record_key, b"record 1", b"{}", rng).unwrap();
+        let dek = envelope::wrap_dek(&class_key, b"record 1", &record_key, rng).unwrap();
+        let kek = envelope::wrap_class_key(&kem_secret, b"class 1", &class_key, rng).unwrap();
+
+        let gid = Gid::new("did:key:z6MkBob").unwrap();
+        let keys = [key(&secret[0], &gid, "clinician#2026W47"), key(&secret[1], &gid, "clinician#2026W47")];
+        let opened = kem::decapsulate(&header, &context(), &public, &gid, &keys, &[0; 32]).unwrap();
+        let class_key = envelope::unwrap_class_key(&opened, b"class 1", &kek).unwrap();
+        let record_key = envelope::unwrap_dek(&class_key, b"record 1", &dek).unwrap();
+        let record = envelope::open_record(&record_key, b"record 1", &sealed).unwrap();
+        assert_eq!(record.as_slice(), b"{}");
+        assert_eq!((dek.len(), kek.len()), (126, 94));
+    }
+
+    #[test]
+    fn keys_and_public_keys_survive_their_encodings() {
+        let (public, secret) = authorities(1);
+        let gid = Gid::new("did:key:z6MkBob").unwrap();
+        let name = secret[0].authority();
+        let decoded = AuthorityPublicKey::from_bytes(&public.get(name).unwrap().to_bytes()).unwrap();
+        assert_eq!(decoded.digest(), public.get(name).unwrap().digest());
+        let secret = AuthoritySecretKey::from_bytes(&secret[0].to_bytes()).unwrap();
+        let issued = key(&secret, &gid, "role=cardiologist#2026W47.2");
+        let issued = AttributeKey::from_bytes(&issued.to_bytes()).unwrap();
+        issued.verify(&decoded).unwrap();
+        assert_eq!(issued.term().to_string(), "role=cardiologist@hospital-0#2026W47.2");
+    }
+}
