@@ -1,1 +1,31 @@
-//! See the crate list in the README.
+//! The ledger's state machine and its proofs: what a transaction may say, what a block does to the state, and how a
+//! stranger checks it afterwards from nothing but the genesis file.
+//!
+//! Everything here is a pure function: state comes through a read-only view ([`state::StateRead`]), changes leave as
+//! a list of writes that the consensus service commits in one durable batch, time is an argument.
+//!
+//! - [`sign`], [`envelope`]: Ed25519 over `domain`'s purpose-bound bytes.
+//! - [`commitment`]: salted leaves, record commitments, projections, openings, batch roots.
+//! - [`committee`], [`interop`]: who attests a batch, and whether enough of them did.
+//! - [`check`], [`apply`], [`state`]: transactions, blocks, state.
+//! - [`certificate`], [`proof`], [`receipt`]: what the offline verifier runs.
+#![deny(clippy::float_arithmetic)]
+
+pub mod apply;
+pub mod certificate;
+pub mod check;
+pub mod commitment;
+pub mod committee;
+pub mod envelope;
+pub mod interop;
+pub mod proof;
+pub mod receipt;
+pub mod sign;
+pub mod state;
+mod tree;
+
+pub use apply::{Applied, BlockError, Built, Effect, Ledger, Outcome, genesis_state};
+pub use check::{CheckError, TxError, check};
+pub use receipt::{ReceiptError, Verified, verify_receipt};
+pub use sign::{Role, SigningKey, verify};
+pub use state::{ReadError, StateRead};

@@ -1,0 +1,97 @@
+//! Ed25519 (RFC 8032) by the ZIP 215 validation rules, which are the same for single and batch verification and on
+//! every machine: validators and the offline verifier can never differ about a signature.
+
+use consilium_domain::genesis::Member;
+use consilium_domain::interop::{Attestation, Statement};
+use consilium_domain::sign::Purpose;
+use consilium_domain::tx::{ConsentChange, ConsentCore, Tx, UnsignedTx};
+use consilium_domain::{ChannelId, OrgId, PublicKey, Signature};
+use std::fmt;
+
+/// A service's private key. `Debug` shows the public half only.
+pub struct SigningKey(ed25519_consensus::SigningKey);
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.public())
+    }
+}
+
+impl SigningKey {
+    /// The key of a 32-byte seed (RFC 8032 §5.1.5).
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Self(ed25519_consensus::SigningKey::from(seed))
+    }
+    /// The verification key.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verification_key().to_bytes())
+    }
+    /// Signs bytes, which ought to come from [`Purpose::bytes`].
+    pub fn sign(&self, bytes: &[u8]) -> Signature {
+        Signature(self.0.sign(bytes).to_bytes())
+    }
+    /// Signs a transaction.
+    pub fn sign_tx(&self, channel: &ChannelId, unsigned: UnsignedTx) -> Tx {
+        let signature = self.sign(&unsigned.signing_bytes(channel));
+        Tx { unsigned, signature }
+    }
+    /// Signs a statement as `attester`.
+    pub fn attest(&self, channel: &ChannelId, attester: &OrgId, statement: &Statement) -> Attestation {
+        let signature = self.sign(&Purpose::Attestation.bytes(channel, statement));
+        Attestation { attester: attester.clone(), signature }
+    }
+    /// Signs a consent's next version. This key must be the controller that the version before named.
+    pub fn sign_consent(&self, channel: &ChannelId, core: ConsentCore) -> ConsentChange {
+        let signature = self.sign(&Purpose::Consent.bytes(channel, &core));
+        ConsentChange { core, signature }
+    }
+}
+
+/// Whether `signature` is `key`'s over `bytes` (ZIP 215). A key that is no curve point verifies nothing.
+pub fn verify(key: &PublicKey, bytes: &[u8], signature: &Signature) -> bool {
+    let Ok(key) = ed25519_consensus::VerificationKey::try_from(key.0) else { return false };
+    key.verify(&ed25519_consensus::Signature::from(signature.0), bytes).is_ok()
+}
+
+/// Whether a transaction is signed by this key on this channel.
+pub fn verify_tx(channel: &ChannelId, key: &PublicKey, tx: &Tx) -> bool {
+    verify(key, &tx.unsigned.signing_bytes(channel), &tx.signature)
+}
+
+/// Whether an attestation over `statement` is by this key on this channel.
+pub fn verify_attestation(
+    channel: &ChannelId,
+    key: &PublicKey,
+    statement: &Statement,
+    attestation: &Attestation,
+) -> bool {
+    verify(key, &Purpose::Attestation.bytes(channel, statement), &attestation.signature)
+}
+
+/// Whether a consent change is by this controller on this channel.
+pub fn verify_consent(channel: &ChannelId, controller: &PublicKey, change: &ConsentChange) -> bool {
+    verify(controller, &Purpose::Consent.bytes(channel, &change.core), &change.signature)
+}
+
+/// Which of an organisation's services speaks; each has a key of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Consensus,
+    Validate,
+    Ingest,
+    Audit,
+    Governance,
+}
+
+impl Role {
+    /// The member's key for this role.
+    pub fn key(self, member: &Member) -> PublicKey {
+        match self {
+            Self::Consensus => member.consensus,
+            Self::Validate => member.validate,
+            Self::Ingest => member.ingest,
+            Self::Audit => member.audit,
+            Self::Governance => member.governance,
+        }
+    }
+}
