@@ -2,5 +2,23 @@
 //!
 //! No clock, no files, no network, no randomness: packages arrive as bytes, and the verdict is a
 //! function of the schema and the document alone.
+//!
+//! ```text
+//! .tgz packages ── Schema::compile ──► Schema ──┐
+//! JSON bytes ───── Tape::parse ──────► Tape ────┴─ Validator::validate ──► Report
+//! ```
 
+pub mod deid;
+pub mod package;
+pub mod report;
+pub mod schema;
 pub mod tape;
+pub mod validate;
+
+mod rules;
+mod walk;
+
+pub use report::{Issue, IssueCode, Report, Severity, verdict_digest};
+pub use schema::Schema;
+pub use tape::{Limits, Tape};
+pub use validate::{Options, UnknownExtensions, Validator};

@@ -1,0 +1,88 @@
+//! One file per rule.
+
+pub(crate) mod binding;
+pub(crate) mod bundle;
+pub(crate) mod contained;
+pub(crate) mod datatype;
+pub(crate) mod extension;
+pub(crate) mod narrative;
+pub(crate) mod primitive;
+pub(crate) mod reference;
+
+use crate::report::IssueCode;
+use crate::schema::{Primitive, Special, TypeDef, TypeKind};
+use crate::tape::Cursor;
+use crate::walk::{Reached, Walk};
+
+/// Rules on an object as a whole, after its members.
+pub(crate) fn whole<'t, 'a>(
+    walk: &mut Walk<'_, 't, 'a>,
+    node: Cursor<'t, 'a>,
+    def: &TypeDef,
+    reached: Reached,
+) {
+    if def.kind != TypeKind::Resource
+        && let Some(id) = node.get("id")
+        && !walk.is_withheld(id.id())
+    {
+        walk.note_element_id(id);
+    }
+    match def.special {
+        Special::Extension => extension::check(walk, node, reached),
+        Special::Reference => reference::check(walk, node, reached),
+        Special::Bundle => bundle::check(walk, node),
+        Special::Attachment => datatype::attachment(walk, node),
+        Special::Quantity => datatype::quantity(walk, node),
+        _ => {}
+    }
+}
+
+/// Rules on the text of a primitive whose form is right.
+pub(crate) fn text<'t, 'a>(
+    walk: &mut Walk<'_, 't, 'a>,
+    node: Cursor<'t, 'a>,
+    primitive: Primitive,
+    text: &str,
+) {
+    match primitive {
+        Primitive::Uri | Primitive::Url | Primitive::Canonical | Primitive::Oid | Primitive::Uuid => {
+            if let Some(id) = text.strip_prefix('#') {
+                // dom-3 counts uris, urls and canonicals as references to contained resources.
+                if id.is_empty() {
+                    walk.use_container(node.id());
+                } else {
+                    let _ = walk.use_contained(id, node.id());
+                }
+            } else if primitive == Primitive::Canonical && !primitive::is_absolute(text) {
+                let message = "a canonical is an absolute url, or `#` and the id of a contained \
+                    resource";
+                walk.error(node, IssueCode::Value, "fhir.canonical.relative", message);
+            } else if !walk.options.example_urls && is_example_url(text) {
+                let message = "example urls are not allowed here; give the real one";
+                walk.error(node, IssueCode::Value, "fhir.url.example", message);
+            }
+        }
+        Primitive::String | Primitive::Markdown | Primitive::Code => {
+            if walk.options.security_checks
+                && primitive != Primitive::Markdown
+                && narrative::looks_like_html(text)
+            {
+                let message = "this text looks like HTML tags; remove them";
+                walk.error(node, IssueCode::Value, "fhir.string.html", message);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Host in a domain reserved for examples (RFC 2606).
+fn is_example_url(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else { return false };
+    let host = rest.split(['/', ':', '?', '#']).next().unwrap_or_default();
+    let mut labels = host.rsplit('.');
+    match (labels.next(), labels.next()) {
+        (Some("example"), _) => true,
+        (Some("com" | "org" | "net"), Some("example")) => true,
+        _ => false,
+    }
+}

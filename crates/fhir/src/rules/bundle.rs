@@ -1,0 +1,285 @@
+//! Bundles (<https://hl7.org/fhir/R4/bundle.html>): bdl-1 to bdl-12, full urls, references inside.
+
+use std::borrow::Cow;
+
+use super::reference::{self, is_conditional, unversioned};
+use crate::report::IssueCode;
+use crate::rules::primitive::is_absolute;
+use crate::tape::{Cursor, Kind, NodeId};
+use crate::walk::{ReferenceUse, Walk};
+
+/// What a bundle knows of its entries.
+pub(crate) struct Index<'t, 'a> {
+    kind: Cow<'a, str>,
+    entries: Vec<Entry<'t, 'a>>,
+    /// Entry numbers sorted by full url, then by number.
+    by_url: Vec<u32>,
+    /// References by the resource that holds them.
+    uses: Vec<(NodeId, Vec<ReferenceUse<'a>>)>,
+}
+
+struct Entry<'t, 'a> {
+    node: Cursor<'t, 'a>,
+    full_url: Option<Cow<'a, str>>,
+    resource: Option<Cursor<'t, 'a>>,
+    ty: Cow<'a, str>,
+    id: Option<Cow<'a, str>>,
+}
+
+impl<'t, 'a> Index<'t, 'a> {
+    pub(crate) fn new(bundle: Cursor<'t, 'a>) -> Self {
+        let kind = bundle.get("type").and_then(Cursor::as_str).unwrap_or_default();
+        let entries: Vec<_> = bundle
+            .get("entry")
+            .filter(|e| e.kind() == Kind::Array)
+            .into_iter()
+            .flat_map(Cursor::children)
+            .map(|node| {
+                let resource = node.get("resource").filter(|r| r.kind() == Kind::Object);
+                let text = |key| resource.and_then(|r| r.get(key)).and_then(Cursor::as_str);
+                Entry {
+                    node,
+                    full_url: node.get("fullUrl").and_then(Cursor::as_str),
+                    resource,
+                    ty: text("resourceType").unwrap_or_default(),
+                    id: text("id"),
+                }
+            })
+            .collect();
+        let mut by_url: Vec<u32> = (0u32..).zip(&entries).map(|(at, _)| at).collect();
+        by_url.sort_by(|a, b| url_at(&entries, *a).cmp(&url_at(&entries, *b)).then(a.cmp(b)));
+        Index { kind, entries, by_url, uses: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, resource: NodeId, uses: Vec<ReferenceUse<'a>>) {
+        if !uses.is_empty() {
+            self.uses.push((resource, uses));
+        }
+    }
+
+    fn is(&self, kinds: &[&str]) -> bool {
+        kinds.contains(&&*self.kind)
+    }
+
+    /// First entry under a full url.
+    fn by_full_url(&self, url: &str) -> Option<&Entry<'t, 'a>> {
+        let at = self.by_url.partition_point(|&e| url_at(&self.entries, e) < Some(url));
+        let entry = self.entries.get(*self.by_url.get(at)? as usize)?;
+        (entry.full_url.as_deref() == Some(url)).then_some(entry)
+    }
+
+    /// The entry whose resource starts at `resource`; entries are in document order.
+    fn by_resource(&self, resource: NodeId) -> Option<&Entry<'t, 'a>> {
+        let after = self.entries.partition_point(|e| e.node.id() <= resource);
+        self.entries.get(after.checked_sub(1)?)
+    }
+}
+
+fn url_at<'e>(entries: &'e [Entry<'_, '_>], at: u32) -> Option<&'e str> {
+    entries.get(at as usize).and_then(|e| e.full_url.as_deref())
+}
+
+impl<'t, 'a> Walk<'_, 't, 'a> {
+    pub(crate) fn open_bundle(&mut self, node: Cursor<'t, 'a>) {
+        self.bundles.push(Index::new(node));
+    }
+
+    /// All references of the bundle's resources are known now.
+    pub(crate) fn close_bundle(&mut self) {
+        let Some(index) = self.bundles.pop() else { return };
+        for (resource, uses) in &index.uses {
+            let entry = index.by_resource(*resource);
+            for used in uses {
+                resolve(self, &index, entry, used);
+            }
+        }
+    }
+}
+
+/// Resolves one reference inside the bundle
+/// (<https://hl7.org/fhir/R4/bundle.html#references>).
+fn resolve<'t, 'a>(
+    walk: &mut Walk<'_, 't, 'a>,
+    index: &Index<'t, 'a>,
+    from: Option<&Entry<'t, 'a>>,
+    used: &ReferenceUse<'a>,
+) {
+    let node = walk.tape.cursor(used.node);
+    if !is_absolute(&used.url) && is_conditional(&used.url) {
+        if !index.is(&["transaction", "batch"]) {
+            reference::conditional_outside(walk, node);
+        }
+        return;
+    }
+    let base = from.and_then(|e| e.full_url.as_deref()).and_then(reference::rest_base);
+    let target = reference::absolute(base, unversioned(&used.url));
+    let found = target.as_deref().and_then(|url| index.by_full_url(url));
+    match found {
+        Some(entry) => {
+            if reference::implied_type(&used.url).is_none()
+                && !reference::allowed(walk.schema, used.targets, &entry.ty)
+            {
+                reference::wrong_target(walk, node);
+            }
+        }
+        None if used.url.starts_with("urn:uuid:") || used.url.starts_with("urn:oid:") => {
+            let text = "no entry of this bundle has this full url, and it can be resolved nowhere \
+                else; add the entry or correct the reference";
+            walk.error(node, IssueCode::NotFound, "fhir.reference.unresolved", text);
+        }
+        None if index.is(&["document"]) && !is_absolute(&used.url) => {
+            let text = "a document carries all that it refers to, and no entry has this full url; \
+                add the entry or correct the reference";
+            walk.error(node, IssueCode::NotFound, "fhir.reference.unresolved", text);
+        }
+        None => {}
+    }
+}
+
+/// Message id of a constraint of Bundle.
+macro_rules! rule {
+    ($key:literal) => {
+        concat!("http://hl7.org/fhir/StructureDefinition/Bundle#", $key)
+    };
+}
+
+/// The rules of a bundle as a whole, after its members.
+pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
+    // Taken out while it is read, so that issues can be noted.
+    let Some(index) = walk.bundles.pop() else { return };
+    head(walk, node, &index);
+    for entry in &index.entries {
+        entry_rules(walk, &index, entry);
+    }
+    unique_urls(walk, &index);
+    walk.bundles.push(index);
+}
+
+fn head<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, index: &Index<'t, 'a>) {
+    if let Some(total) = node.get("total")
+        && !index.is(&["searchset", "history"])
+    {
+        let text = "`total` stands only in a searchset or history; remove it";
+        walk.invariant(total, rule!("bdl-1"), text);
+    }
+    let first = index.entries.first().map_or("", |e| &*e.ty);
+    if index.is(&["document"]) {
+        let identifier = node.get("identifier");
+        let complete = identifier.is_some_and(|i| i.get("system").is_some() && i.get("value").is_some());
+        if !complete {
+            let text = "a document needs an `identifier` with `system` and `value`; add it";
+            walk.invariant(node, rule!("bdl-9"), text);
+        }
+        if node.get("timestamp").is_none() {
+            let text = "a document needs a `timestamp`; add it";
+            walk.invariant(node, rule!("bdl-10"), text);
+        }
+        if first != "Composition" {
+            let text = "the first entry of a document is a Composition; put it first";
+            walk.invariant(node, rule!("bdl-11"), text);
+        }
+    }
+    if index.is(&["message"]) && first != "MessageHeader" {
+        let text = "the first entry of a message is a MessageHeader; put it first";
+        walk.invariant(node, rule!("bdl-12"), text);
+    }
+    let mut relations: Vec<(Cow<'_, str>, Cursor<'_, '_>)> = node
+        .get("link")
+        .into_iter()
+        .flat_map(Cursor::children)
+        .filter_map(|l| Some((l.get("relation")?.as_str()?, l)))
+        .collect();
+    relations.sort_by(|a, b| (&a.0, a.1.id()).cmp(&(&b.0, b.1.id())));
+    for pair in relations.windows(2) {
+        if let [a, b] = pair
+            && a.0 == b.0
+        {
+            let text = "a bundle has one link of each relation; remove this one";
+            walk.error(b.1, IssueCode::Duplicate, "fhir.bundle.link", text);
+        }
+    }
+}
+
+fn entry_rules<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, index: &Index<'t, 'a>, entry: &Entry<'t, 'a>) {
+    let node = entry.node;
+    let (request, response) = (node.get("request"), node.get("response"));
+    if let Some(search) = node.get("search")
+        && !index.is(&["searchset"])
+    {
+        let text = "`search` stands only in the entries of a searchset; remove it";
+        walk.invariant(search, rule!("bdl-2"), text);
+    }
+    let wants_request = index.is(&["batch", "transaction", "history"]);
+    if request.is_some() != wants_request {
+        let text = if wants_request {
+            "each entry of a batch, transaction or history needs a `request`; add it"
+        } else {
+            "`request` stands only in a batch, transaction or history; remove it"
+        };
+        walk.invariant(request.unwrap_or(node), rule!("bdl-3"), text);
+    }
+    let wants_response = index.is(&["batch-response", "transaction-response", "history"]);
+    if response.is_some() != wants_response {
+        let text = if wants_response {
+            "each entry of a response or history needs a `response`; add it"
+        } else {
+            "`response` stands only in a batch-response, transaction-response or history; remove it"
+        };
+        walk.invariant(response.unwrap_or(node), rule!("bdl-4"), text);
+    }
+    if node.get("resource").is_none() && request.is_none() && response.is_none() {
+        let text = "an entry needs a `resource`, a `request` or a `response`; add one";
+        walk.invariant(node, rule!("bdl-5"), text);
+    }
+    let Some(url_node) = node.get("fullUrl") else { return };
+    let Some(url) = entry.full_url.as_deref().filter(|u| !u.is_empty()) else { return };
+    if url.contains("/_history/") {
+        let text = "a full url names no version; remove `/_history/…`";
+        walk.invariant(url_node, rule!("bdl-8"), text);
+    }
+    if !is_absolute(url) {
+        let text = "a full url is absolute: a url of a server, or `urn:uuid:` and a uuid";
+        walk.error(url_node, IssueCode::Value, "fhir.bundle.full-url", text);
+    } else if let (Some(name), Some(id)) = (reference::implied_type(url), entry.id.as_deref()) {
+        // A RESTful full url ends in the type and id of its resource.
+        let last = url.rsplit('/').next().unwrap_or_default();
+        let resource = entry.resource.is_some() && walk.schema.resource_type(name).is_some();
+        let creates = index.is(&["transaction", "batch"]);
+        if resource && !creates && (name != entry.ty || last != id) {
+            let text = "this full url ends in another type or id than its resource has; correct one";
+            walk.error(url_node, IssueCode::BusinessRule, "fhir.bundle.full-url-id", text);
+        }
+    }
+}
+
+/// bdl-7: a full url occurs once, but for different versions.
+fn unique_urls<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, index: &Index<'t, 'a>) {
+    if index.is(&["history"]) {
+        return;
+    }
+    let mut keys: Vec<(&str, Cow<'_, str>, usize)> = index
+        .entries
+        .iter()
+        .enumerate()
+        .filter_map(|(at, e)| {
+            let version = e
+                .resource
+                .and_then(|r| r.get("meta"))
+                .and_then(|m| m.get("versionId"))
+                .and_then(Cursor::as_str)
+                .unwrap_or_default();
+            Some((e.full_url.as_deref()?, version, at))
+        })
+        .collect();
+    keys.sort();
+    for pair in keys.windows(2) {
+        if let [a, b] = pair
+            && (a.0, &a.1) == (b.0, &b.1)
+            && let Some(entry) = index.entries.get(b.2)
+        {
+            let text = "another entry has the same full url; give each its own";
+            let node = entry.node.get("fullUrl").unwrap_or(entry.node);
+            walk.invariant(node, rule!("bdl-7"), text);
+        }
+    }
+}

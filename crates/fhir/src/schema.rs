@@ -1,0 +1,300 @@
+//! The compiled definitions: packages in, flat tables out.
+//!
+//! [`Schema::compile`] reads `.tgz` packages; [`Schema::to_bytes`] and [`Schema::from_bytes`] keep
+//! the result between runs, so that a service starts without parsing 40 MB of JSON.
+
+mod codec;
+mod compile;
+mod model;
+mod search_params;
+mod terminology;
+
+use sha2::{Digest, Sha256};
+
+pub(crate) use model::{
+    Child, Code, Definition, Invariant, Membership, NONE, Run, SearchParam, Slot, Special, Str, TypeDef,
+    ValueSet,
+};
+pub use model::{Primitive, TypeId, TypeKind};
+
+use crate::package::PackageError;
+
+/// Changes whenever a rule of the validator changes: it enters [`Schema::digest`], so that two
+/// verdicts with one digest come from one set of rules.
+pub const RULE_SET: &str = "1";
+
+/// Why definitions were refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// A package could not be read.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// No package brings the base resource types.
+    #[error("no package defines `Patient`; give `hl7.fhir.r4.core` 4.0.1")]
+    NoCore,
+    /// More than a table can hold.
+    #[error("the definitions exceed the {0} a schema can hold; load fewer packages")]
+    TooLarge(&'static str),
+    /// The cache is cut short, damaged, or from another release.
+    #[error("the schema cache does not belong to this release or is damaged; compile it again")]
+    Cache,
+}
+
+/// A package that went into a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageInfo {
+    /// Such as `hl7.fhir.r4.core`.
+    pub name: String,
+    /// Such as `4.0.1`.
+    pub version: String,
+    /// SHA-256 of the `.tgz`.
+    pub sha256: [u8; 32],
+}
+
+/// Compiled definitions. Cheap to share behind an `Arc`, never changed after compilation.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    digest: [u8; 32],
+    packages: Vec<PackageInfo>,
+    unresolved: Vec<String>,
+    pool: String,
+    types: Vec<TypeDef>,
+    children: Vec<Child>,
+    slots: Vec<Slot>,
+    buckets: Vec<u8>,
+    targets: Vec<u16>,
+    /// Type ids sorted by name.
+    by_name: Vec<u16>,
+    value_sets: Vec<ValueSet>,
+    codes: Vec<Code>,
+    invariants: Vec<Invariant>,
+    search: Vec<SearchParam>,
+    /// Sorted by url.
+    definitions: Vec<Definition>,
+    names: Vec<Str>,
+}
+
+/// A JSON property of a type, resolved.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'s> {
+    /// The element's name: `value` for the property `valueQuantity`.
+    pub name: &'s str,
+    /// The type of the value.
+    pub ty: TypeId,
+    /// One of several types of a choice element.
+    pub is_choice: bool,
+    /// Written as a JSON array.
+    pub is_array: bool,
+}
+
+impl Schema {
+    /// Compiles `.tgz` packages, one of which is `hl7.fhir.r4.core`. The order of the packages does
+    /// not matter.
+    ///
+    /// # Errors
+    /// [`SchemaError`] if a package is unreadable or the core is missing.
+    pub fn compile(packages: &[&[u8]]) -> Result<Schema, SchemaError> {
+        compile::compile(packages)
+    }
+
+    /// The compiled tables as bytes, the same on every machine.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads what [`Schema::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`SchemaError::Cache`] if the bytes are from another release, cut short or damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Schema, SchemaError> {
+        codec::decode(bytes)
+    }
+
+    /// SHA-256 over the rule set and the hashes of all packages: what a verdict depends on besides
+    /// the document.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// The packages compiled, sorted by name and version.
+    pub fn packages(&self) -> &[PackageInfo] {
+        &self.packages
+    }
+
+    /// Packages that the compiled ones ask for (`name#version`) and that were not given.
+    pub fn unresolved(&self) -> &[String] {
+        &self.unresolved
+    }
+
+    /// The type called `name`: `Patient`, `HumanName`, `Patient.contact`, `date`.
+    pub fn type_named(&self, name: &str) -> Option<TypeId> {
+        let at = self.by_name.binary_search_by(|&id| self.type_name(TypeId(id)).cmp(name)).ok()?;
+        self.by_name.get(at).map(|&id| TypeId(id))
+    }
+
+    /// The resource type called `name`, abstract ones excluded.
+    pub fn resource_type(&self, name: &str) -> Option<TypeId> {
+        let id = self.type_named(name)?;
+        let def = self.def(id)?;
+        (def.kind == TypeKind::Resource && !def.is_abstract).then_some(id)
+    }
+
+    /// The name of a type.
+    pub fn type_name(&self, id: TypeId) -> &str {
+        self.def(id).map_or("", |d| self.str(d.name))
+    }
+
+    /// What a type is.
+    pub fn type_kind(&self, id: TypeId) -> Option<TypeKind> {
+        self.def(id).map(|d| d.kind)
+    }
+
+    /// The primitive type behind `id`, if it is one.
+    pub fn primitive(&self, id: TypeId) -> Option<Primitive> {
+        self.def(id).and_then(|d| d.primitive)
+    }
+
+    /// The type `id` specialises: `DomainResource` for `Patient`.
+    pub fn base_type(&self, id: TypeId) -> Option<TypeId> {
+        let base = self.def(id)?.base;
+        (base != NONE).then_some(TypeId(base))
+    }
+
+    /// Whether `id` is `ancestor` or specialises it.
+    pub fn is_a(&self, id: TypeId, ancestor: TypeId) -> bool {
+        let mut at = Some(id);
+        // The chain is short (`Age` → `Quantity` → `Element`); the bound makes a cycle harmless.
+        for _ in 0..16 {
+            match at {
+                Some(ty) if ty == ancestor => return true,
+                Some(ty) => at = self.base_type(ty),
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// The member of `id` under the JSON property `key` (without a leading underscore).
+    pub fn member(&self, id: TypeId, key: &str) -> Option<Member<'_>> {
+        let def = self.def(id)?;
+        let (_, slot) = self.slot(def, key.as_bytes())?;
+        let child = def.children.of(&self.children).get(usize::from(slot.child))?;
+        Some(Member {
+            name: self.str(child.name),
+            ty: TypeId(slot.ty),
+            is_choice: child.choice,
+            is_array: child.array,
+        })
+    }
+
+    /// The members of a type by JSON property name, in the order of the definition.
+    pub fn members(&self, id: TypeId) -> impl Iterator<Item = (&str, Member<'_>)> {
+        let slots = self.def(id).map_or(&[][..], |d| d.slots.of(&self.slots));
+        slots.iter().filter_map(move |slot| {
+            let name = self.str(slot.name);
+            self.member(id, name).map(|m| (name, m))
+        })
+    }
+
+    /// Names of all concrete resource types, sorted.
+    pub fn resource_types(&self) -> impl Iterator<Item = &str> {
+        self.by_name.iter().filter_map(|&id| {
+            let def = self.def(TypeId(id))?;
+            (def.kind == TypeKind::Resource && !def.is_abstract).then(|| self.str(def.name))
+        })
+    }
+
+    pub(crate) fn str(&self, s: Str) -> &str {
+        let at = s.at as usize;
+        self.pool.get(at..at.saturating_add(s.len as usize)).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn def(&self, id: TypeId) -> Option<&TypeDef> {
+        self.types.get(usize::from(id.0))
+    }
+
+    #[inline]
+    pub(crate) fn children(&self, def: &TypeDef) -> &[Child] {
+        def.children.of(&self.children)
+    }
+
+    /// The slot under `key` and its position among the type's slots.
+    #[inline]
+    pub(crate) fn slot(&self, def: &TypeDef, key: &[u8]) -> Option<(u8, &Slot)> {
+        let buckets = def.buckets.of(&self.buckets);
+        let slots = def.slots.of(&self.slots);
+        let mask = buckets.len().checked_sub(1)?;
+        let mut at = key_hash(key) as usize & mask;
+        loop {
+            // A table is never full, so the search ends at a free bucket.
+            let index = buckets.get(at)?.checked_sub(1)?;
+            let slot = slots.get(usize::from(index))?;
+            if self.str(slot.name).as_bytes() == key {
+                return Some((index, slot));
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Type ids a Reference may point to; empty: any.
+    pub(crate) fn target_rows(&self, run: Run) -> &[u16] {
+        run.of(&self.targets)
+    }
+
+    pub(crate) fn value_set(&self, row: u16) -> Option<&ValueSet> {
+        self.value_sets.get(usize::from(row))
+    }
+
+    /// All codes of a value set that spell `code`.
+    pub(crate) fn codes<'s>(&'s self, set: &ValueSet, code: &'s str) -> impl Iterator<Item = &'s Code> {
+        let codes = set.codes.of(&self.codes);
+        let from = codes.partition_point(|c| self.str(c.code) < code);
+        codes.iter().skip(from).take_while(move |c| self.str(c.code) == code)
+    }
+
+    /// A system that occurs in the value set.
+    pub(crate) fn first_system(&self, set: &ValueSet) -> &str {
+        set.codes.of(&self.codes).first().map_or("", |c| self.str(c.system))
+    }
+
+    pub(crate) fn invariants(&self, run: Run) -> &[Invariant] {
+        run.of(&self.invariants)
+    }
+
+    pub(crate) fn search_params(&self) -> &[SearchParam] {
+        &self.search
+    }
+
+    pub(crate) fn definition(&self, url: &str) -> Option<&Definition> {
+        let at = self.definitions.binary_search_by(|d| self.str(d.url).cmp(url)).ok()?;
+        self.definitions.get(at)
+    }
+
+    pub(crate) fn names(&self, run: Run) -> impl Iterator<Item = &str> {
+        run.of(&self.names).iter().map(|s| self.str(*s))
+    }
+
+    fn seal(&mut self) {
+        let mut hash = Sha256::new();
+        hash.update(b"consilium/fhir-schema/v1\0");
+        hash.update(RULE_SET.as_bytes());
+        hash.update([0]);
+        for package in &self.packages {
+            hash.update(package.sha256);
+        }
+        self.digest = hash.finalize().into();
+    }
+}
+
+/// Hash of a property name: its ends and its length decide.
+#[inline]
+pub(crate) fn key_hash(key: &[u8]) -> u32 {
+    let word = |bytes: &[u8]| bytes.iter().fold(0u64, |w, &b| (w << 8) | u64::from(b));
+    let (head, tail) = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+        _ => (word(key), 0),
+    };
+    let mix = (head ^ tail.rotate_left(29) ^ key.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mix >> 40) as u32
+}

@@ -1,0 +1,255 @@
+//! The flat tables of a compiled schema. Ids are `u16`, members of a type are bits of a `u64`.
+
+/// Id of a type or backbone element in a [`super::Schema`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypeId(pub(crate) u16);
+
+/// No id.
+pub(crate) const NONE: u16 = u16::MAX;
+
+/// A piece of the schema's string pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Str {
+    pub at: u32,
+    pub len: u32,
+}
+
+/// A run of rows of another table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Run {
+    pub at: u32,
+    pub len: u32,
+}
+
+impl Run {
+    pub(crate) fn of<T>(self, table: &[T]) -> &[T] {
+        let at = self.at as usize;
+        table.get(at..at.saturating_add(self.len as usize)).unwrap_or_default()
+    }
+}
+
+/// What a type is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TypeKind {
+    /// `string`, `date`, …
+    Primitive,
+    /// `HumanName`, `Period`, …
+    Complex,
+    /// `Patient`, `Bundle`, …
+    Resource,
+    /// An element with members of its own inside another type: `Patient.contact`.
+    Backbone,
+}
+
+/// The primitive types of R4 (<https://hl7.org/fhir/R4/datatypes.html#primitive>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names are the specification's own")]
+pub enum Primitive {
+    Boolean,
+    Integer,
+    UnsignedInt,
+    PositiveInt,
+    Decimal,
+    String,
+    Markdown,
+    Code,
+    Id,
+    Uri,
+    Url,
+    Canonical,
+    Oid,
+    Uuid,
+    Date,
+    DateTime,
+    Instant,
+    Time,
+    Base64Binary,
+    Xhtml,
+}
+
+impl Primitive {
+    /// All of them with their FHIR names, in the order of their numbers.
+    pub(crate) const ALL: [(Primitive, &'static str); 20] = [
+        (Primitive::Boolean, "boolean"),
+        (Primitive::Integer, "integer"),
+        (Primitive::UnsignedInt, "unsignedInt"),
+        (Primitive::PositiveInt, "positiveInt"),
+        (Primitive::Decimal, "decimal"),
+        (Primitive::String, "string"),
+        (Primitive::Markdown, "markdown"),
+        (Primitive::Code, "code"),
+        (Primitive::Id, "id"),
+        (Primitive::Uri, "uri"),
+        (Primitive::Url, "url"),
+        (Primitive::Canonical, "canonical"),
+        (Primitive::Oid, "oid"),
+        (Primitive::Uuid, "uuid"),
+        (Primitive::Date, "date"),
+        (Primitive::DateTime, "dateTime"),
+        (Primitive::Instant, "instant"),
+        (Primitive::Time, "time"),
+        (Primitive::Base64Binary, "base64Binary"),
+        (Primitive::Xhtml, "xhtml"),
+    ];
+
+    /// The FHIR name.
+    pub fn name(self) -> &'static str {
+        Primitive::ALL.iter().find(|(p, _)| *p == self).map_or("", |(_, n)| n)
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Primitive> {
+        Primitive::ALL.iter().find(|(_, n)| *n == name).map(|(p, _)| *p)
+    }
+}
+
+/// Types with rules of their own, found by name when the schema is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Special {
+    None,
+    Extension,
+    Reference,
+    Bundle,
+    BundleEntry,
+    Coding,
+    CodeableConcept,
+    Quantity,
+    Attachment,
+    Narrative,
+    Identifier,
+    Parameters,
+}
+
+impl Special {
+    pub(crate) const ALL: [(Special, &'static str); 12] = [
+        (Special::None, ""),
+        (Special::Extension, "Extension"),
+        (Special::Reference, "Reference"),
+        (Special::Bundle, "Bundle"),
+        (Special::BundleEntry, "Bundle.entry"),
+        (Special::Coding, "Coding"),
+        (Special::CodeableConcept, "CodeableConcept"),
+        (Special::Quantity, "Quantity"),
+        (Special::Attachment, "Attachment"),
+        (Special::Narrative, "Narrative"),
+        (Special::Identifier, "Identifier"),
+        (Special::Parameters, "Parameters"),
+    ];
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TypeDef {
+    /// `Patient`, `HumanName`, `Patient.contact`.
+    pub name: Str,
+    pub kind: TypeKind,
+    pub primitive: Option<Primitive>,
+    pub special: Special,
+    pub is_abstract: bool,
+    /// The type this one specialises, or [`NONE`].
+    pub base: u16,
+    /// At most 64 members.
+    pub children: Run,
+    pub slots: Run,
+    /// Open-addressing table over the slots: 0 = free, else slot + 1; its length is a power of two.
+    pub buckets: Run,
+    /// Bits of the members with `min > 0`.
+    pub required: u64,
+    pub invariants: Run,
+}
+
+/// A member of a type, as the specification names it (`value` for `value[x]`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Child {
+    pub name: Str,
+    pub min: u16,
+    /// `u16::MAX` is `*`.
+    pub max: u16,
+    /// A JSON array, by the base definition's `max`.
+    pub array: bool,
+    pub choice: bool,
+    pub modifier: bool,
+    /// Row of a required value set, or [`NONE`].
+    pub binding: u16,
+    /// What de-identification does with it; see `deid`.
+    pub action: u8,
+    pub invariants: Run,
+}
+
+/// A JSON property name of a type: one per type of a choice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    /// `valueQuantity`
+    pub name: Str,
+    /// Position in the type's children.
+    pub child: u8,
+    pub ty: u16,
+    /// Types a Reference or canonical may point to; empty = any.
+    pub targets: Run,
+}
+
+/// How membership in a value set is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Membership {
+    /// All codes are listed.
+    Listed,
+    /// BCP 13 media types, by grammar.
+    MediaType,
+    /// UCUM units, by grammar.
+    Ucum,
+    /// BCP 47 language tags, by grammar.
+    Language,
+    /// The package does not hold the codes; never an error, counted as not evaluated.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ValueSet {
+    pub url: Str,
+    pub membership: Membership,
+    /// Rows sorted by code, then system.
+    pub codes: Run,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Code {
+    pub code: Str,
+    pub system: Str,
+}
+
+/// A constraint of the definitions with its FHIRPath expression.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Invariant {
+    pub key: Str,
+    /// Url of the definition that declares it; with the key its identity.
+    pub source: Str,
+    pub expression: Str,
+    pub human: Str,
+    pub is_error: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SearchParam {
+    pub code: Str,
+    /// `token`, `string`, `reference`, …
+    pub kind: Str,
+    /// Resource type.
+    pub base: Str,
+    pub expression: Str,
+    pub url: Str,
+}
+
+/// A definition the packages bring for an extension or a profile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Definition {
+    pub url: Str,
+    /// `Extension`, or the type a profile constrains.
+    pub ty: Str,
+    pub modifier: bool,
+    /// Names of the types allowed as value; empty: no simple value allowed.
+    pub values: Run,
+    /// Element contexts, as written; empty: anywhere.
+    pub contexts: Run,
+}

@@ -1,0 +1,86 @@
+//! The validator: schema and document in, report out.
+
+use std::sync::Arc;
+
+use crate::report::{Placer, Report};
+use crate::schema::Schema;
+use crate::tape::{Limits, NodeId, Tape};
+use crate::walk::Walk;
+
+/// What to do with an extension that no loaded package defines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownExtensions {
+    /// Counted in [`crate::report::Unevaluated::extensions`]; FHIR forbids to refuse a record for
+    /// them (<https://hl7.org/fhir/R4/extensibility.html>). An unknown *modifier* extension is an
+    /// error in any case: what it modifies cannot be understood.
+    #[default]
+    Accept,
+    /// An error, as the HL7 validator does by default.
+    Refuse,
+}
+
+/// Choices of a validation. They change verdicts, so who compares verdicts fixes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Extensions no package defines.
+    pub unknown_extensions: UnknownExtensions,
+    /// Url prefixes whose extensions are accepted without definition.
+    pub extension_domains: Vec<String>,
+    /// Refuse strings that look like HTML tags outside of narratives.
+    pub security_checks: bool,
+    /// Accept urls of the reserved `example` domains.
+    pub example_urls: bool,
+    /// More issues than this are cut off, with a notice.
+    pub max_issues: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            unknown_extensions: UnknownExtensions::Accept,
+            extension_domains: Vec::new(),
+            security_checks: false,
+            example_urls: true,
+            max_issues: 1000,
+        }
+    }
+}
+
+/// Validates documents against one schema. Cheap to clone and to share between threads.
+#[derive(Clone, Debug)]
+pub struct Validator {
+    schema: Arc<Schema>,
+}
+
+impl Validator {
+    /// A validator for `schema`.
+    pub fn new(schema: Arc<Schema>) -> Self {
+        Validator { schema }
+    }
+
+    /// The schema.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// Validates one resource (a Bundle with all that it holds): every issue in one report, in
+    /// document order. The result depends on the schema, the options and the document only.
+    pub fn validate(&self, tape: &Tape<'_>, options: &Options) -> Report {
+        self.walk(tape, options, &[])
+    }
+
+    /// Parses and validates; a document that is no JSON gives a report with one fatal issue.
+    pub fn validate_bytes(&self, input: &[u8], limits: &Limits, options: &Options) -> Report {
+        match Tape::parse(input, limits) {
+            Ok(tape) => self.validate(&tape, options),
+            Err(error) => Report::of_parse_error(&error),
+        }
+    }
+
+    /// `withheld`: sorted ids of leaves whose value is unknown.
+    pub(crate) fn walk(&self, tape: &Tape<'_>, options: &Options, withheld: &[NodeId]) -> Report {
+        let mut walk = Walk::new(&self.schema, tape, options, withheld);
+        walk.document();
+        walk.into_report(|tape| Placer::new(&self.schema, tape))
+    }
+}

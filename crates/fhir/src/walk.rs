@@ -1,0 +1,231 @@
+//! The structural walk: every member of every object against its type, in one pass.
+
+mod container;
+mod found;
+mod member;
+
+use crate::report::{IssueCode, Report, Unevaluated};
+use crate::rules;
+use crate::schema::{Schema, Slot, Special, TypeDef, TypeId, TypeKind};
+use crate::tape::{Cursor, Kind, NodeId, Tape};
+use crate::validate::Options;
+
+pub(crate) use container::{Contained, Container, ReferenceUse};
+pub(crate) use found::Found;
+
+/// Deeper than this the walk stops: its stack is the machine's.
+const MAX_DEPTH: usize = 200;
+
+/// One step from a type to a member.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    pub ty: TypeId,
+    pub child: u8,
+}
+
+/// How an object was reached.
+#[derive(Clone, Copy)]
+pub(crate) struct Reached {
+    /// The slot of the member, with the types a reference may point to.
+    pub slot: Option<Slot>,
+    /// It stands under `modifierExtension`.
+    pub modifier: bool,
+    /// It is the `_x` of a primitive that has a value.
+    pub beside_value: bool,
+}
+
+pub(crate) struct Walk<'v, 't, 'a> {
+    pub schema: &'v Schema,
+    pub tape: &'t Tape<'a>,
+    pub options: &'v Options,
+    withheld: &'v [NodeId],
+    pub found: Vec<Found>,
+    pub unevaluated: Unevaluated,
+    /// From the innermost resource that is no contained one down to the current object.
+    pub trail: Vec<Step>,
+    pub containers: Vec<Container<'a>>,
+    pub bundles: Vec<rules::bundle::Index<'t, 'a>>,
+    depth: usize,
+}
+
+impl<'v, 't, 'a> Walk<'v, 't, 'a> {
+    pub(crate) fn new(
+        schema: &'v Schema,
+        tape: &'t Tape<'a>,
+        options: &'v Options,
+        withheld: &'v [NodeId],
+    ) -> Self {
+        Walk {
+            schema,
+            tape,
+            options,
+            withheld,
+            found: Vec::new(),
+            unevaluated: Unevaluated::default(),
+            trail: Vec::new(),
+            containers: Vec::new(),
+            bundles: Vec::new(),
+            depth: 0,
+        }
+    }
+
+    pub(crate) fn document(&mut self) {
+        self.resource(self.tape.root(), false);
+    }
+
+    pub(crate) fn into_report<'p>(
+        self,
+        placer: impl FnOnce(&'t Tape<'a>) -> crate::report::Placer<'p, 't, 'a>,
+    ) -> Report {
+        found::report(self.tape, self.found, self.unevaluated, self.options.max_issues, placer)
+    }
+
+    /// The value of this leaf is unknown; counts the check that is not made.
+    pub(crate) fn is_withheld(&mut self, node: NodeId) -> bool {
+        let withheld = self.withheld.binary_search(&node).is_ok();
+        self.unevaluated.withheld += u64::from(withheld);
+        withheld
+    }
+
+    /// Some leaves of the document are unknown.
+    pub(crate) fn holds_withheld(&self) -> bool {
+        !self.withheld.is_empty()
+    }
+
+    /// A resource where the definitions have the type Resource, or the root.
+    pub(crate) fn resource(&mut self, node: Cursor<'t, 'a>, contained: bool) {
+        if node.kind() != Kind::Object {
+            self.error(node, IssueCode::Structure, "fhir.json.kind", "a resource is a JSON object");
+            return;
+        }
+        let Some(name) = node.get("resourceType") else {
+            let text = "this resource has no `resourceType`; add it";
+            self.error(node, IssueCode::Required, "fhir.resource-type.missing", text);
+            return;
+        };
+        let Some(ty) = name.as_str().and_then(|n| self.schema.resource_type(&n)) else {
+            let text = "`resourceType` names no resource type of FHIR R4; correct it";
+            self.error(name, IssueCode::Structure, "fhir.resource-type.unknown", text);
+            return;
+        };
+        let Some(def) = self.schema.def(ty).copied() else { return };
+        let reached = Reached { slot: None, modifier: false, beside_value: false };
+        if contained {
+            self.object(node, ty, &def, reached);
+            return;
+        }
+        let trail = std::mem::take(&mut self.trail);
+        self.open_container(node);
+        let bundle = def.special == Special::Bundle;
+        if bundle {
+            self.open_bundle(node);
+        }
+        self.object(node, ty, &def, reached);
+        self.close_container(node);
+        if bundle {
+            self.close_bundle();
+        }
+        self.trail = trail;
+    }
+
+    /// Every member of an object, then what the object needs as a whole.
+    pub(crate) fn object(&mut self, node: Cursor<'t, 'a>, ty: TypeId, def: &TypeDef, reached: Reached) {
+        if node.has_no_children() {
+            let text = "this object is empty; leave the property out if there is no value";
+            self.error(node, IssueCode::Structure, "fhir.empty.object", text);
+            return;
+        }
+        if self.depth >= MAX_DEPTH {
+            let text = "this document is nested deeper than can be checked; flatten it";
+            self.error(node, IssueCode::TooCostly, "fhir.depth", text);
+            return;
+        }
+        self.depth += 1;
+        let resource = def.kind == TypeKind::Resource;
+        let schema = self.schema;
+        let children = schema.children(def);
+        let mut seen = 0u64;
+        let mut chosen = [u8::MAX; 64];
+        let mut only_id = true;
+        for member in node.children() {
+            let raw = member.raw_key().unwrap_or_default();
+            if raw == "resourceType" && resource {
+                continue;
+            }
+            only_id &= raw == "id";
+            let (bare, beside) = match raw.as_bytes().split_first() {
+                Some((b'_', rest)) => (rest, true),
+                _ => (raw.as_bytes(), false),
+            };
+            let Some((index, slot)) = schema.slot(def, bare) else {
+                self.unknown_member(member, def);
+                continue;
+            };
+            let Some(child) = children.get(usize::from(slot.child)) else { continue };
+            let bit = 1u64 << (slot.child & 63);
+            if let Some(before) = chosen.get_mut(usize::from(slot.child)) {
+                if child.choice && seen & bit != 0 && *before != index {
+                    let text = format!("`{}[x]` has more than one type; keep one", schema.str(child.name));
+                    self.error(member, IssueCode::Structure, "fhir.choice.twice", text);
+                }
+                *before = index;
+            }
+            seen |= bit;
+            self.trail.push(Step { ty, child: slot.child });
+            self.member(node, member, child, slot, beside);
+            self.trail.pop();
+        }
+        self.missing(node, def, def.required & !seen);
+        if only_id && !resource && !reached.beside_value {
+            // ele-1: hasValue() or (children().count() > id.count())
+            let text = "this element has an id and nothing else; give it a value or leave it out";
+            self.invariant(node, "http://hl7.org/fhir/StructureDefinition/Element#ele-1", text);
+        }
+        rules::whole(self, node, def, reached);
+        self.depth -= 1;
+    }
+
+    fn missing(&mut self, node: Cursor<'t, 'a>, def: &TypeDef, mut missing: u64) {
+        while missing != 0 {
+            let at = missing.trailing_zeros();
+            missing &= missing - 1;
+            let Some(child) = self.schema.children(def).get(at as usize) else { continue };
+            let text = format!(
+                "`{}{}` is missing in {}; it is mandatory",
+                self.schema.str(child.name),
+                if child.choice { "[x]" } else { "" },
+                self.schema.str(def.name),
+            );
+            self.error(node, IssueCode::Required, "fhir.card.min", text);
+        }
+    }
+
+    fn unknown_member(&mut self, member: Cursor<'t, 'a>, def: &TypeDef) {
+        let key = member.key().unwrap_or_default();
+        let shown = if crate::report::is_name(&key) { &key } else { "?" };
+        let text = format!(
+            "`{shown}` is no property of {}; correct its name or remove it",
+            self.schema.str(def.name),
+        );
+        self.error(member, IssueCode::Structure, "fhir.property.unknown", text);
+    }
+
+    /// Names along the trail: `Patient.contact.name`.
+    pub(crate) fn element_path(&self) -> String {
+        let mut path = String::new();
+        for step in &self.trail {
+            let Some(def) = self.schema.def(step.ty) else { continue };
+            if path.is_empty() {
+                path.push_str(self.schema.str(def.name));
+            }
+            if let Some(child) = self.schema.children(def).get(usize::from(step.child)) {
+                path.push('.');
+                path.push_str(self.schema.str(child.name));
+                if child.choice {
+                    path.push_str("[x]");
+                }
+            }
+        }
+        path
+    }
+}

@@ -1,0 +1,107 @@
+//! Issues while they are being collected: a node and a text, no path yet.
+
+use std::borrow::Cow;
+
+use super::Walk;
+use crate::report::{Issue, IssueCode, Placer, Report, Severity, Unevaluated, sentence};
+use crate::tape::{Cursor, NodeId, Tape};
+
+pub(crate) struct Found {
+    node: NodeId,
+    severity: Severity,
+    code: IssueCode,
+    id: Cow<'static, str>,
+    text: Cow<'static, str>,
+}
+
+impl<'t, 'a> Walk<'_, 't, 'a> {
+    pub(crate) fn error(
+        &mut self,
+        node: Cursor<'t, 'a>,
+        code: IssueCode,
+        id: &'static str,
+        text: impl Into<Cow<'static, str>>,
+    ) {
+        self.note(node, Severity::Error, code, id, text);
+    }
+
+    pub(crate) fn warning(
+        &mut self,
+        node: Cursor<'t, 'a>,
+        code: IssueCode,
+        id: &'static str,
+        text: impl Into<Cow<'static, str>>,
+    ) {
+        self.note(node, Severity::Warning, code, id, text);
+    }
+
+    /// An invariant of severity error; `id` is definition url, `#` and key.
+    pub(crate) fn invariant(
+        &mut self,
+        node: Cursor<'t, 'a>,
+        id: &'static str,
+        text: impl Into<Cow<'static, str>>,
+    ) {
+        self.note(node, Severity::Error, IssueCode::Invariant, id, text);
+    }
+
+    pub(crate) fn note(
+        &mut self,
+        node: Cursor<'t, 'a>,
+        severity: Severity,
+        code: IssueCode,
+        id: impl Into<Cow<'static, str>>,
+        text: impl Into<Cow<'static, str>>,
+    ) {
+        // One more than the limit is kept, so that the report can say that there are more.
+        if self.found.len() > self.options.max_issues && severity != Severity::Error {
+            return;
+        }
+        self.found.push(Found { node: node.id(), severity, code, id: id.into(), text: text.into() });
+    }
+}
+
+pub(super) fn report<'s, 't, 'a>(
+    tape: &'t Tape<'a>,
+    mut found: Vec<Found>,
+    unevaluated: Unevaluated,
+    max_issues: usize,
+    placer: impl FnOnce(&'t Tape<'a>) -> Placer<'s, 't, 'a>,
+) -> Report {
+    if found.is_empty() {
+        return Report { issues: Vec::new(), unevaluated };
+    }
+    found.sort_by(|a, b| (a.node, a.severity, &a.id, &a.text).cmp(&(b.node, b.severity, &b.id, &b.text)));
+    let all = found.len();
+    found.truncate(max_issues);
+    let mut placer = placer(tape);
+    let mut issues: Vec<Issue> = found
+        .into_iter()
+        .map(|f| {
+            let place = placer.position(tape.cursor(f.node));
+            Issue {
+                severity: f.severity,
+                code: f.code,
+                message_id: f.id,
+                node: f.node,
+                expression: placer.expression(f.node),
+                line: place.line,
+                col: place.column,
+                text: sentence(&f.text),
+            }
+        })
+        .collect();
+    if all > max_issues {
+        issues.push(Issue {
+            severity: Severity::Error,
+            code: IssueCode::TooCostly,
+            message_id: Cow::Borrowed("fhir.issues.more"),
+            node: NodeId::ROOT,
+            expression: String::new(),
+            line: 1,
+            col: 1,
+            text: format!("There are more than {max_issues} issues; correct these first."),
+        });
+    }
+    Report { issues, unevaluated }
+}
