@@ -9,14 +9,14 @@ profile = {{ .root.Values.profile | quote }}
 
 [bus]
 url = {{ include "consilium.busUrl" .root | quote }}
-user = {{ .component | quote }}
+user = {{ printf "%s.%s" (include "consilium.organisation" .root) .component | quote }}
 password_file = "/run/secrets/consilium/bus/password"
 
 [health]
 listen = "0.0.0.0:9090"
 
 [telemetry]
-log = {{ .root.Values.telemetry.log | quote }}
+filter = {{ .root.Values.telemetry.filter | quote }}
 json = {{ .root.Values.telemetry.json }}
 {{- with .root.Values.telemetry.otlpEndpoint }}
 otlp_endpoint = {{ . | quote }}
