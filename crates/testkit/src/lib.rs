@@ -1,1 +1,12 @@
-//! See the crate list in the README.
+//! What tests need and production must not have: a clock that only moves when told, a seeded random number
+//! generator, an in-memory store, and the contract that every key-value store keeps.
+
+mod clock;
+mod contract;
+mod kv;
+mod rng;
+
+pub use clock::VirtualClock;
+pub use contract::kv_contract;
+pub use kv::MemoryKv;
+pub use rng::seeded;
