@@ -30,6 +30,8 @@ const TAG_BYTES: usize = 16;
 pub const OVERHEAD: usize = 2 + NONCE_BYTES + COMMITMENT_BYTES + TAG_BYTES;
 /// Longest record, in bytes.
 pub const MAX_RECORD: usize = 256 * 1024 * 1024;
+/// Longest content of a sealed file, in bytes.
+pub const MAX_FILE: usize = 16 * 1024 * 1024;
 /// Longest context, in bytes.
 pub const MAX_CONTEXT: usize = 64 * 1024;
 
@@ -74,12 +76,14 @@ impl RecordKey {
     }
 }
 
-/// The three sealed objects; the kind is part of key derivation, so none stands for another.
+/// The sealed objects; the kind is part of key derivation, so none stands for another.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
     Record,
     RecordKeyWrap,
     ClassKeyWrap,
+    /// See [`crate::sealing`].
+    File,
 }
 
 impl Kind {
@@ -88,6 +92,7 @@ impl Kind {
             Self::Record => "sealed record",
             Self::RecordKeyWrap => "wrapped record key",
             Self::ClassKeyWrap => "wrapped class key",
+            Self::File => "sealed file",
         }
     }
 
@@ -96,6 +101,7 @@ impl Kind {
             Self::Record => MAX_RECORD,
             Self::RecordKeyWrap => 64,
             Self::ClassKeyWrap => 32,
+            Self::File => MAX_FILE,
         }
     }
 
@@ -140,7 +146,7 @@ fn associated(kind: Kind, nonce: &[u8; NONCE_BYTES], context: &[u8]) -> Result<V
     Ok(Writer::with_suite().text(kind.name()).fixed(nonce).bytes(context).finish())
 }
 
-fn seal(
+pub(crate) fn seal(
     kind: Kind,
     key: &Secret32,
     context: &[u8],
@@ -165,7 +171,12 @@ fn seal(
         .finish())
 }
 
-fn open(kind: Kind, key: &Secret32, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, AbeError> {
+pub(crate) fn open(
+    kind: Kind,
+    key: &Secret32,
+    context: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, AbeError> {
     let refused = AbeError::DoesNotOpen { what: kind.name() };
     let mut reader = Reader::with_suite(sealed, kind.name(), kind.limit() + OVERHEAD)?;
     let nonce = reader.array::<NONCE_BYTES>()?;

@@ -3,7 +3,8 @@
 //! * [`policy`]: the access policy, its text and its canonical bytes;
 //! * [`authority`]: an organisation's key pair and the attribute keys it issues;
 //! * [`kem`]: a secret that only holders of satisfying attribute keys recover;
-//! * [`envelope`]: records under data keys, data keys under class keys.
+//! * [`envelope`]: records under data keys, data keys under class keys;
+//! * [`sealing`]: the files in which a keys service holds its secrets.
 //!
 //! The scheme is RW15 (Rouselakis and Waters, Financial Cryptography 2015) on BLS12-381 with the
 //! ciphertext in G1, made CCA-secure by the Fujisaki–Okamoto transform with implicit rejection.
@@ -44,6 +45,7 @@ mod parse;
 pub mod policy;
 mod public_keys;
 mod rows;
+pub mod sealing;
 mod secret;
 
 pub use attribute::{Attribute, AttributeSet, AuthorityName, Term};
