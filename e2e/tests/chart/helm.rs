@@ -28,9 +28,9 @@ pub struct Rendered {
 impl Rendered {
     /// The object of that kind and name suffix (`-ingest`).
     pub fn find(&self, kind: &str, suffix: &str) -> Option<&Value> {
-        self.objects.iter().find(|object| {
-            object["kind"] == kind && text(&object["metadata"]["name"]).ends_with(suffix)
-        })
+        self.objects
+            .iter()
+            .find(|object| object["kind"] == kind && text(&object["metadata"]["name"]).ends_with(suffix))
     }
 
     /// All objects of a kind.

@@ -31,7 +31,9 @@ fn prepared(conf: &str, name: &str, server: &mut Command) -> PathBuf {
     let here = tls.replace(conf, "").replace("/run/nats/nats.pid", &scratch.join("pid").to_string_lossy());
     for variable in Regex::new(r"\$([A-Z0-9_]+)").unwrap().captures_iter(&here) {
         let value = match &variable[1] {
-            name if name.ends_with("_URL") => format!("\"tls://u:p@{}.example:7422\"", name.to_lowercase().replace('_', "-")),
+            name if name.ends_with("_URL") => {
+                format!("\"tls://u:p@{}.example:7422\"", name.to_lowercase().replace('_', "-"))
+            }
             name if name.ends_with("_PASSWORD") => format!("\"{PASSWORD}\""),
             _ => "\"north-consilium-nats-0\"".to_owned(),
         };
@@ -64,15 +66,17 @@ fn variables_reach_the_server_as_quoted_text() {
     if !ready() {
         return;
     }
+    let read = Regex::new(r"\$([A-Z0-9_]+)").unwrap();
+    let expanded = Regex::new(r"\$\(([A-Z0-9_]+)\)").unwrap();
     for render in RENDERED.iter() {
         let Some(conf) = conf(render) else { continue };
         let server = render.find("StatefulSet", "-nats").unwrap();
         let env = server["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
-        for variable in Regex::new(r"\$([A-Z0-9_]+)").unwrap().captures_iter(conf) {
+        for variable in read.captures_iter(conf) {
             let entry = env.iter().find(|entry| entry["name"] == variable[1]);
             let value = text(&entry.unwrap_or_else(|| panic!("`{}` is not set", &variable[1]))["value"]);
             assert!(value.starts_with("\"") && value.ends_with('"'), "{}: {value}", &variable[1]);
-            for used in Regex::new(r"\$\(([A-Z0-9_]+)\)").unwrap().captures_iter(value) {
+            for used in expanded.captures_iter(value) {
                 let own = env.iter().position(|entry| entry["name"] == variable[1]).unwrap();
                 let source = env.iter().position(|entry| entry["name"] == used[1]);
                 assert!(source.is_some_and(|at| at < own), "`{}` must be set before its use", &used[1]);
@@ -116,11 +120,16 @@ fn permissions_are_those_of_the_subject_table() {
         .collect();
     inside.sort();
     for key in ["deny_imports", "deny_exports"] {
-        let lists: Vec<_> = Regex::new(&format!(r"{key}: \[(.*?)\]")).unwrap().captures_iter(conf).map(|found| {
-            let mut list: Vec<String> = found[1].split(", ").map(|s| s.trim_matches('"').to_owned()).collect();
-            list.sort();
-            list
-        }).collect();
+        let lists: Vec<_> = Regex::new(&format!(r"{key}: \[(.*?)\]"))
+            .unwrap()
+            .captures_iter(conf)
+            .map(|found| {
+                let mut list: Vec<String> =
+                    found[1].split(", ").map(|s| s.trim_matches('"').to_owned()).collect();
+                list.sort();
+                list
+            })
+            .collect();
         assert_eq!(lists, [inside.clone(), inside.clone()], "{key} at both hubs");
     }
 }
@@ -139,7 +148,10 @@ fn a_hub_exports_and_imports_what_crosses() {
         for (kind, list) in [("service", &exports.services), ("stream", &exports.streams)] {
             for subject in list {
                 let accounts = format!("{others:?}");
-                assert!(conf.contains(&format!("{{ {kind}: \"{subject}\", accounts: {accounts} }}")), "{subject}");
+                assert!(
+                    conf.contains(&format!("{{ {kind}: \"{subject}\", accounts: {accounts} }}")),
+                    "{subject}"
+                );
                 let import = format!("{{ {kind}: {{ account: \"{member}\", subject: \"{subject}\" }} }}");
                 assert_eq!(conf.matches(&import).count(), 3, "{import}");
             }
@@ -191,12 +203,12 @@ fn a_service_may_do_its_own_and_no_other() {
     let _ = fs::remove_dir_all(&ports);
     fs::create_dir_all(&ports).unwrap();
     let _running = Running(server.arg("-c").arg(&path).arg("--ports_file_dir").arg(&ports).spawn().unwrap());
+    let address = Regex::new(r#""nats":\s*\[\s*"nats://127.0.0.1:(\d+)""#).unwrap();
     let mut port = None;
     for _ in 0..100 {
         thread::sleep(Duration::from_millis(50));
         let file = fs::read_dir(&ports).unwrap().flatten().next();
         let content = file.and_then(|file| fs::read_to_string(file.path()).ok()).unwrap_or_default();
-        let address = Regex::new(r#""nats":\s*\[\s*"nats://127.0.0.1:(\d+)""#).unwrap();
         if let Some(found) = address.captures(&content) {
             port = found[1].parse().ok();
             break;

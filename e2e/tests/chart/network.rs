@@ -15,11 +15,15 @@ fn flows(render: &Rendered, direction: &str) -> BTreeSet<String> {
         for rule in items(&policy["spec"][list]) {
             assert!(!items(&rule[peers]).is_empty(), "{}: a rule for everyone: {rule}", render.place(policy));
             assert!(!items(&rule["ports"]).is_empty(), "{}: a rule for every port", render.place(policy));
-            for (peer, port) in items(&rule[peers]).iter().flat_map(|p| items(&rule["ports"]).iter().map(move |q| (p, q)))
+            for (peer, port) in
+                items(&rule[peers]).iter().flat_map(|p| items(&rule["ports"]).iter().map(move |q| (p, q)))
             {
                 for name in names(peer) {
-                    let (from, to) =
-                        if list == "egress" { (text(component), name.as_str()) } else { (name.as_str(), text(component)) };
+                    let (from, to) = if list == "egress" {
+                        (text(component), name.as_str())
+                    } else {
+                        (name.as_str(), text(component))
+                    };
                     let protocol = if port["protocol"] == "UDP" { "/udp" } else { "" };
                     flows.insert(format!("{from} -> {to}:{}{protocol}", port["port"]));
                 }
