@@ -1,6 +1,7 @@
 //! What a projection may show: 45 CFR 164.514(b)(2) mapped to FHIR elements.
 //!
-//! Every element gets one action when the schema is compiled. An element that no rule names is
+//! Every property of every type gets one action when the schema is compiled. A leaf is kept only if
+//! its own action and those of all elements above it say so. A type or element that no list names is
 //! withheld: a forgotten rule costs a check, not a patient's privacy.
 
 /// What happens to a leaf in a projection.
@@ -19,48 +20,90 @@ impl Action {
     }
 }
 
-/// Types whose values say what a record is about, in codes and measures, and not who it is about.
-const CLINICAL: &[&str] = &[
-    "boolean",
-    "code",
-    "Coding",
+/// Primitive types whose values say what a record is about, not who: codes, counts, measures. Dates,
+/// ids, urls and free text are not among them.
+const KEPT_PRIMITIVES: &[&str] = &["boolean", "code", "decimal", "integer", "positiveInt", "unsignedInt"];
+
+/// Complex types that may hold kept leaves; `""` is a backbone element or a content reference.
+/// Age is not among them (ages over 89 identify: 164.514(b)(2)(i)(C)), nor are Attachment,
+/// Annotation, Narrative, Period, Timing, Signature and SampledData. Extension is decided by its
+/// url.
+const OPEN_TYPES: &[&str] = &[
+    "",
+    "BackboneElement",
+    "Element",
+    "Resource",
+    "Meta",
     "CodeableConcept",
-    "decimal",
-    "integer",
-    "positiveInt",
-    "unsignedInt",
+    "Coding",
     "Quantity",
-    "SimpleQuantity",
     "Money",
     "Range",
     "Ratio",
-    "canonical",
+    "Duration",
+    "Count",
+    "Distance",
+    "Dosage",
+    "Reference",
+    "Identifier",
+    "HumanName",
+    "Address",
+    "ContactPoint",
+    "Extension",
 ];
 
-/// Elements kept although their type is not kept in general: code systems, definitions and the type
-/// (never the target) of a reference.
+/// Leaves kept although their type is withheld: what codes mean, and the type (never the target) of
+/// a reference.
 const KEPT: &[(&str, &str)] = &[
     ("Coding", "system"),
     ("Coding", "version"),
     ("Quantity", "system"),
-    ("Quantity", "unit"),
+    ("Duration", "system"),
+    ("Count", "system"),
+    ("Distance", "system"),
     ("Reference", "type"),
     ("Meta", "profile"),
-    ("Identifier", "system"),
     ("Extension", "url"),
 ];
 
-/// Elements withheld although their type is kept: numbers that count or name a person's things.
-const WITHHELD: &[(&str, &str)] =
-    &[("Coding", "userSelected"), ("Attachment", "size"), ("Patient", "multipleBirth")];
+/// Leaves withheld although their type is kept.
+const WITHHELD: &[(&str, &str)] = &[
+    // geographic units smaller than a state: (b)(2)(i)(B)
+    ("Location.position", "longitude"),
+    ("Location.position", "latitude"),
+    ("Location.position", "altitude"),
+    // order of birth singles out a twin
+    ("Patient", "multipleBirth"),
+];
 
-/// The action of the element `name` of the type or backbone at `path` with the given types.
-///
-/// An element that holds other elements is decided at its leaves; its own action matters only for
-/// a leaf.
-pub(crate) fn action(path: &str, name: &str, types: &[String]) -> u8 {
-    let here = |list: &[(&str, &str)]| list.iter().any(|(p, n)| *p == path && *n == name);
-    let clinical = !types.is_empty() && types.iter().all(|t| CLINICAL.contains(&t.as_str()));
-    let keep = here(KEPT) || (clinical && !here(WITHHELD));
-    if keep { Action::Keep as u8 } else { Action::Withhold as u8 }
+/// Resources withheld as a whole: images and biometrics (b)(2)(i)(P, Q), genomes, raw content, and
+/// statements that two records are one person.
+const WITHHELD_RESOURCES: &[&str] =
+    &["Media", "BodyStructure", "MolecularSequence", "Binary", "DocumentManifest", "Linkage"];
+
+/// Extensions a projection shows: they say why a value is absent. All others are withheld with all
+/// that they hold, url included.
+pub(crate) const KEPT_EXTENSIONS: &[&str] = &[
+    "http://hl7.org/fhir/StructureDefinition/data-absent-reason",
+    "http://hl7.org/fhir/StructureDefinition/iso21090-nullFlavor",
+];
+
+/// The action of the element `name` with type `code` in the type or backbone element `path`.
+pub(crate) fn action(path: &str, name: &str, code: &str) -> Action {
+    let listed = |list: &[(&str, &str)]| list.iter().any(|(p, n)| *p == path && *n == name);
+    let resource = path.split('.').next().unwrap_or(path);
+    if WITHHELD_RESOURCES.contains(&resource) || listed(WITHHELD) {
+        return Action::Withhold;
+    }
+    if KEPT_PRIMITIVES.contains(&code) || OPEN_TYPES.contains(&code) || listed(KEPT) {
+        return Action::Keep;
+    }
+    Action::Withhold
+}
+
+/// Units of time in which an age is told: an Observation of somebody's age is a Quantity like any
+/// other.
+pub(crate) fn is_age_unit(unit: &str) -> bool {
+    matches!(unit, "a" | "a_g" | "a_j" | "a_t" | "mo" | "mo_g" | "mo_j" | "mo_s")
+        || ["year", "yr", "month", "age"].iter().any(|word| unit.to_ascii_lowercase().contains(word))
 }

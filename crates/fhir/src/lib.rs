@@ -9,7 +9,10 @@
 //! ```
 
 pub mod deid;
+pub mod fhirpath;
+pub mod leaves;
 pub mod package;
+pub mod projection;
 pub mod report;
 pub mod schema;
 pub mod tape;

@@ -64,6 +64,7 @@ fn local<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, id: &str, ta
                 wrong_target(walk, node);
             }
         }
+        None if walk.holds_withheld() => walk.unevaluated.withheld += 1,
         None => {
             let text = "there is no contained resource with this id; add it or correct the reference";
             walk.invariant(node, "http://hl7.org/fhir/StructureDefinition/Reference#ref-1", text);

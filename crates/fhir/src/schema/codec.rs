@@ -105,8 +105,8 @@ structs! {
     Str { at, len }
     Run { at, len }
     TypeDef { name, kind, primitive, special, is_abstract, base, children, slots, buckets, required, invariants }
-    Child { name, min, max, array, choice, modifier, binding, action, invariants }
-    Slot { name, child, ty, targets }
+    Child { name, min, max, array, choice, modifier, binding, invariants }
+    Slot { name, child, ty, targets, action }
     ValueSet { url, membership, codes }
     Code { code, system }
     Invariant { key, source, expression, human, is_error }

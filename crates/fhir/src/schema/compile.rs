@@ -280,12 +280,12 @@ fn compile_child(
     let choice = raw.ends_with("[x]");
     let max = text_of(e.node, "max");
     let base_max = e.node.get("base").map(|b| text_of(b, "max")).unwrap_or_else(|| max.clone());
-    let mut codes = Vec::new();
+    let element = name;
     for (ty, code, targets) in child_types(build, type_name, e) {
         let property = if choice { format!("{name}{}", upper_first(&code)) } else { name.to_owned() };
         let name = build.text(&property);
-        build.schema.slots.push(Slot { name, child: index, ty, targets });
-        codes.push(code);
+        let action = deid::action(path, element, &code) as u8;
+        build.schema.slots.push(Slot { name, child: index, ty, targets, action });
     }
     let is_backbone = build.ids.contains_key(&e.path);
     let invariants = if is_backbone { Run::default() } else { compile_invariants(build, e.node, url, false) };
@@ -303,7 +303,6 @@ fn compile_child(
         choice,
         modifier,
         binding,
-        action: deid::action(path, name, &codes),
         invariants,
     }
 }

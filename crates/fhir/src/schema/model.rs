@@ -172,8 +172,6 @@ pub(crate) struct Child {
     pub modifier: bool,
     /// Row of a required value set, or [`NONE`].
     pub binding: u16,
-    /// What de-identification does with it; see `deid`.
-    pub action: u8,
     pub invariants: Run,
 }
 
@@ -187,6 +185,9 @@ pub(crate) struct Slot {
     pub ty: u16,
     /// Types a Reference or canonical may point to; empty = any.
     pub targets: Run,
+    /// What a projection does with it, see `deid::Action`: for a complex type, whether anything
+    /// below it may be kept.
+    pub action: u8,
 }
 
 /// How membership in a value set is decided.

@@ -39,7 +39,11 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         let mut contained: Vec<Contained<'a>> = Vec::new();
         if let Some(list) = node.get("contained") {
             for item in list.children() {
-                let Some(id) = item.get("id").and_then(Cursor::as_str) else { continue };
+                let Some(id) = item.get("id") else { continue };
+                if self.is_withheld(id.id()) {
+                    continue;
+                }
+                let Some(id) = id.as_str() else { continue };
                 let ty = item.get("resourceType").and_then(Cursor::as_str).unwrap_or_default();
                 let end = item.node().next;
                 contained.push(Contained { id, ty, node: item.id(), end, used: false });
