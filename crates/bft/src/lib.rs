@@ -24,8 +24,10 @@ mod recover;
 mod step;
 mod sync;
 mod timers;
-pub mod wal;
+mod wal;
 pub mod wire;
+#[cfg(test)]
+mod wire_tests;
 
 pub use input::{Config, Input, Limits, Origin, Recovery, RecoveredBody, Timeouts};
 pub use output::{Class, Evidence, Output, Poisoned, Recipient, TimerTag};

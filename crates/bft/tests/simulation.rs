@@ -18,6 +18,7 @@ mod plans {
             repeat: 0,
             crash: 0,
             partitions: false,
+            forgets_log: false,
             heals_at: 2_000,
             then_heights: 5,
             patience: 30_000,
@@ -81,12 +82,12 @@ fn one_validator_alone_decides() {
 #[test]
 fn storms_neither_split_nor_stop_the_chain() {
     let (mut crashes, mut evidence) = (0, 0);
-    for seed in seeds(160) {
+    for seed in seeds(120) {
         let outcome = run(storm(seed));
         crashes += outcome.crashes;
         evidence += outcome.evidence;
     }
-    if seeds(160).end - seeds(160).start >= 160 {
+    if seeds(120).end - seeds(120).start >= 120 {
         assert!(crashes > 100, "the storms crash too little to mean anything: {crashes}");
         assert!(evidence > 0, "twins must leave evidence");
     }
@@ -111,4 +112,14 @@ fn the_checker_sees_a_quorum_that_is_one_too_small() {
         World::new(broken).run().is_err_and(|e| e.contains("disagreement"))
     });
     assert!(found, "two of four contradict themselves and nobody noticed");
+}
+
+/// The checker itself: nodes that crash and have lost their logs contradict themselves, and that must be seen.
+#[test]
+fn the_checker_sees_a_lost_log() {
+    let found = (0..40).any(|seed| {
+        let forgetful = sim::world::Plan { forgets_log: true, crash: 5, loss: 100, ..plan(seed) };
+        World::new(forgetful).run().is_err_and(|e| e.contains("signed two votes") || e.contains("evidence"))
+    });
+    assert!(found, "crashes without a log and nobody noticed");
 }

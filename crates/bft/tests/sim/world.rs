@@ -22,6 +22,8 @@ pub struct Plan {
     /// Per thousand steps, until the network heals.
     pub crash: u64,
     pub partitions: bool,
+    /// A planted fault: the disks keep no log.
+    pub forgets_log: bool,
     /// Milliseconds after which nothing is lost, split or crashed any more.
     pub heals_at: u64,
     /// Heights that every honest node must add after healing.
@@ -202,6 +204,7 @@ impl World {
     fn output(&mut self, at: usize, output: Output) -> Result<(), String> {
         let incarnation = self.nodes[at].incarnation;
         match output {
+            Output::PersistWal { .. } if self.plan.forgets_log => {}
             Output::PersistBody { .. } | Output::PersistWal { .. } => self.nodes[at].persist(&output),
             Output::Send { to, bytes, .. } => self.send(at, &to, bytes)?,
             Output::SetTimer { tag, after } => self.timer(at, tag, after),
@@ -286,15 +289,16 @@ impl World {
     }
 
     /// Whether nothing gets from one node to the other: a partition, or the twins' division of the others.
+    /// Twins choose whom they deceive and are not held up by partitions.
     fn deaf(&self, from: usize, to: usize) -> bool {
         let (a, b) = (&self.nodes[from], &self.nodes[to]);
-        let half = |index: usize| index % 2 == 1;
-        let hidden = |node: &Node, other: &Node| match node.conduct {
-            Conduct::Twin { second } => half(other.index) != second,
-            _ => false,
-        };
-        let cut = self.sides.as_ref().is_some_and(|s| s[a.index] != s[b.index]);
-        cut || (hidden(a, b) && !matches!(b.conduct, Conduct::Twin { .. })) || hidden(b, a)
+        let speaks = |second: bool, other: &Node| (other.index % 2 == 1) == second;
+        match (a.conduct, b.conduct) {
+            (Conduct::Twin { second: x }, Conduct::Twin { second: y }) => x != y,
+            (Conduct::Twin { second }, _) => !speaks(second, b),
+            (_, Conduct::Twin { second }) => !speaks(second, a),
+            _ => self.sides.as_ref().is_some_and(|s| s[a.index] != s[b.index]),
+        }
     }
 
     fn serve(&mut self, asker: usize, height: u64, peer: &consilium_domain::OrgId) {
