@@ -18,6 +18,7 @@ use crate::curve::{
     G1, G1_BYTES, G1Table, G2, G2_BYTES, GT_BYTES, Gt, GtTable, SCALAR_BYTES, Scalar, multi_pairing,
 };
 use crate::gid::{Gid, MAX_GID};
+use crate::points::Points;
 use crate::{AbeError, hash};
 
 const PUBLIC_KEY: &str = "authority public key";
@@ -38,6 +39,7 @@ struct PublicParts {
     proof: Proof,
     digest: [u8; 32],
     tables: OnceLock<Tables>,
+    points: Points,
 }
 
 /// Tables of powers of A and Y, made when first needed.
@@ -81,6 +83,7 @@ impl AuthorityPublicKey {
             proof,
             digest: [0; 32],
             tables: OnceLock::new(),
+            points: Points::default(),
         };
         parts.digest = hash::digest("authority public key", &[&parts.to_bytes()]);
         Self(Arc::new(parts))
@@ -141,6 +144,11 @@ impl AuthorityPublicKey {
         Ok(Self::new(&channel, &authority, a, y, proof))
     }
 
+    /// F of an attribute of this authority.
+    pub(crate) fn attribute_point(&self, term: &Term) -> G2 {
+        self.0.points.of(&self.0.channel, term)
+    }
+
     pub(crate) fn tables(&self) -> &Tables {
         self.0.tables.get_or_init(|| Tables { a: GtTable::new(&self.0.a), y: G1Table::new(&self.0.y) })
     }
@@ -184,12 +192,20 @@ pub struct AuthoritySecretKey {
     alpha: Scalar,
     y: Scalar,
     g2_alpha: Zeroizing<G2>,
+    points: Points,
 }
 
 impl AuthoritySecretKey {
     fn new(channel: &str, authority: &AuthorityName, alpha: Scalar, y: Scalar) -> Self {
         let g2_alpha = Zeroizing::new(G2::generator().mul(&alpha));
-        Self { channel: channel.to_owned(), authority: authority.clone(), alpha, y, g2_alpha }
+        Self {
+            channel: channel.to_owned(),
+            authority: authority.clone(),
+            alpha,
+            y,
+            g2_alpha,
+            points: Points::default(),
+        }
     }
 
     /// The channel the key is for.
@@ -318,7 +334,7 @@ fn issue_one(
 ) -> AttributeKey {
     let term = attribute.at(&key.authority);
     let t = Scalar::random(rng);
-    let attribute = Zeroizing::new(hash::attribute_point(&key.channel, &term).mul(&t));
+    let attribute = Zeroizing::new(key.points.of(&key.channel, &term).mul(&t));
     AttributeKey {
         channel: key.channel.clone(),
         gid: gid.clone(),

@@ -19,16 +19,17 @@ use std::hint::black_box;
 use std::sync::LazyLock;
 
 use blst::{
-    BLST_ERROR, blst_bendian_from_fp, blst_bendian_from_fp12, blst_final_exp, blst_fp, blst_fp_from_bendian,
-    blst_fp12, blst_fp12_conjugate, blst_fp12_cyclotomic_sqr, blst_fp12_frobenius_map, blst_fp12_in_group,
-    blst_fp12_mul, blst_fr, blst_fr_add, blst_fr_cneg, blst_fr_from_scalar, blst_fr_inverse, blst_fr_mul,
-    blst_fr_sub, blst_hash_to_g2, blst_miller_loop_n, blst_p1, blst_p1_add_or_double,
-    blst_p1_add_or_double_affine, blst_p1_affine, blst_p1_affine_compress, blst_p1_affine_generator,
-    blst_p1_affine_in_g1, blst_p1_affine_is_inf, blst_p1_cneg, blst_p1_from_affine, blst_p1_mult,
-    blst_p1_to_affine, blst_p1_uncompress, blst_p2, blst_p2_add_or_double, blst_p2_affine,
-    blst_p2_affine_compress, blst_p2_affine_generator, blst_p2_affine_in_g2, blst_p2_affine_is_inf,
-    blst_p2_from_affine, blst_p2_mult, blst_p2_to_affine, blst_p2_uncompress, blst_scalar,
-    blst_scalar_fr_check, blst_scalar_from_be_bytes, blst_scalar_from_bendian, blst_scalar_from_fr,
+    BLST_ERROR, blst_bendian_from_fp, blst_bendian_from_fp12, blst_final_exp, blst_fp, blst_fp_cneg,
+    blst_fp_from_bendian, blst_fp12, blst_fp12_conjugate, blst_fp12_cyclotomic_sqr, blst_fp12_frobenius_map,
+    blst_fp12_in_group, blst_fp12_mul, blst_fr, blst_fr_add, blst_fr_cneg, blst_fr_from_scalar,
+    blst_fr_inverse, blst_fr_mul, blst_fr_sub, blst_hash_to_g2, blst_miller_loop_n, blst_p1,
+    blst_p1_add_or_double, blst_p1_add_or_double_affine, blst_p1_affine, blst_p1_affine_compress,
+    blst_p1_affine_generator, blst_p1_affine_in_g1, blst_p1_affine_is_inf, blst_p1_cneg, blst_p1_from_affine,
+    blst_p1_mult, blst_p1_to_affine, blst_p1_uncompress, blst_p1s_to_affine, blst_p2, blst_p2_add_or_double,
+    blst_p2_affine, blst_p2_affine_compress, blst_p2_affine_generator, blst_p2_affine_in_g2,
+    blst_p2_affine_is_inf, blst_p2_from_affine, blst_p2_mult, blst_p2_to_affine, blst_p2_uncompress,
+    blst_scalar, blst_scalar_fr_check, blst_scalar_from_be_bytes, blst_scalar_from_bendian,
+    blst_scalar_from_fr,
 };
 use rand_core::CryptoRngCore;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -508,21 +509,51 @@ impl Gt {
     }
 }
 
-/// Powers of one GT element, for many exponents: 16 windows of 4 bits, 147 kB.
+/// Bits of a window of the fixed tables.
+const WINDOW: u32 = 5;
+/// Entries of a window: the multiples 1 … 16; zero is no entry and signs are applied after.
+const ENTRIES: usize = 1 << (WINDOW - 1);
+/// Windows of a 64-bit digit and of a scalar, with room for the last carry.
+const DIGIT_WINDOWS: usize = 13;
+const SCALAR_WINDOWS: usize = 52;
+
+/// Booth's signed digits of five bits, lowest first: (negative, magnitude up to 16).
+///
+/// Digit i is b(5i-1) + b(5i) + 2·b(5i+1) + 4·b(5i+2) + 8·b(5i+3) - 16·b(5i+4).
+fn booth<'a>(bytes: &'a [u8], windows: usize) -> impl Iterator<Item = (bool, u64)> + 'a {
+    let bit = |index: Option<usize>| {
+        let byte = index.and_then(|index| bytes.get(index / 8).map(|byte| (byte, index % 8)));
+        byte.map_or(0, |(byte, shift)| i64::from((byte >> shift) & 1))
+    };
+    (0..windows).map(move |window| {
+        let low = window * WINDOW as usize;
+        let mut digit = bit(low.checked_sub(1));
+        for shift in 0..4 {
+            digit += bit(Some(low + shift)) << shift;
+        }
+        let digit = black_box(digit - (bit(Some(low + 4)) << 4));
+        let sign = digit >> 63;
+        (sign & 1 == 1, ((digit ^ sign) - sign) as u64)
+    })
+}
+
+/// Powers of one GT element, for many exponents: 13 windows of 16 entries, 120 kB.
 pub(crate) struct GtTable(Vec<blst_fp12>);
 
 impl GtTable {
-    /// The table of `base`; 256 multiplications.
+    /// The table of `base`.
     pub(crate) fn new(base: &Gt) -> Self {
-        let mut entries = Vec::with_capacity(256);
+        let mut entries = Vec::with_capacity(DIGIT_WINDOWS * ENTRIES);
         let mut step = base.0;
-        for _ in 0..16 {
-            let mut entry = blst_fp12::default();
-            for _ in 0..16 {
+        for _ in 0..DIGIT_WINDOWS {
+            let mut entry = step;
+            for _ in 1..ENTRIES {
                 entries.push(entry);
                 entry = fp12_mul(&entry, &step);
             }
-            step = entry;
+            entries.push(entry);
+            // 32 times the step.
+            step = fp12_mul(&entry, &entry);
         }
         Self(entries)
     }
@@ -539,9 +570,12 @@ impl GtTable {
         let mut out = blst_fp12::default();
         for (power, digit) in (0usize..).zip(digits.iter()) {
             let mut acc = blst_fp12::default();
-            for (window, entries) in (0u32..).zip(self.0.chunks_exact(16)) {
-                acc = fp12_mul(&acc, &select(entries, (digit >> (4 * window)) & 15));
+            let mut bytes = digit.to_le_bytes();
+            let windows = self.0.chunks_exact(ENTRIES);
+            for (entries, (negative, magnitude)) in windows.zip(booth(&bytes, DIGIT_WINDOWS)) {
+                acc = fp12_mul(&acc, &select_signed(entries, negative, magnitude));
             }
+            bytes.zeroize();
             out = fp12_mul(&out, &power_of_x(&acc, power));
         }
         digits.zeroize();
@@ -549,25 +583,52 @@ impl GtTable {
     }
 }
 
-/// Powers of one G1 point, for many scalars: 64 windows of 4 bits, 98 kB.
+/// Entry `magnitude` - 1, or one for magnitude zero; conjugated, which inverts, if negative.
+fn select_signed(entries: &[blst_fp12], negative: bool, magnitude: u64) -> blst_fp12 {
+    let mut out = blst_fp12::default();
+    let zero = equal_mask(magnitude, 0);
+    limbs_mut(&mut out).iter_mut().for_each(|limb| *limb &= zero);
+    for (position, entry) in (1u64..).zip(entries) {
+        let mask = equal_mask(position, magnitude);
+        for (limb, source) in limbs_mut(&mut out).iter_mut().zip(limbs(entry)) {
+            *limb |= source & mask;
+        }
+    }
+    let odd_powers_of_w = out.fp6.iter_mut().skip(1).flat_map(|part| &mut part.fp2);
+    for part in odd_powers_of_w.flat_map(|pair| &mut pair.fp) {
+        // SAFETY: in and out may be the same; the flag is applied as a mask.
+        unsafe { blst_fp_cneg(&raw mut *part, &raw const *part, negative) };
+    }
+    out
+}
+
+/// Multiples of one G1 point, for many scalars: 52 windows of 16 entries, 80 kB.
 pub(crate) struct G1Table(Vec<blst_p1_affine>);
 
 impl G1Table {
-    /// The table of `base`.
+    /// The table of `base`, which is not the identity.
     pub(crate) fn new(base: &G1) -> Self {
-        let mut entries = Vec::with_capacity(64 * 16);
-        let mut step = base.clone();
-        for _ in 0..64 {
-            let mut entry = blst_p1::default();
-            for _ in 0..16 {
-                entries.push(G1::from_jacobian(&entry).0);
-                // SAFETY: local values; the complete addition handles the identity.
-                unsafe {
-                    blst_p1_add_or_double_affine(&raw mut entry, &raw const entry, &raw const step.0);
+        let mut points = Vec::with_capacity(SCALAR_WINDOWS * ENTRIES);
+        let mut step = blst_p1::default();
+        // SAFETY: local values; the complete addition handles equal points.
+        unsafe {
+            blst_p1_from_affine(&raw mut step, &raw const base.0);
+            for _ in 0..SCALAR_WINDOWS {
+                let mut entry = step;
+                for _ in 1..ENTRIES {
+                    points.push(entry);
+                    blst_p1_add_or_double(&raw mut entry, &raw const entry, &raw const step);
                 }
+                points.push(entry);
+                // 32 times the step.
+                blst_p1_add_or_double(&raw mut step, &raw const entry, &raw const entry);
             }
-            step = G1::from_jacobian(&entry);
         }
+        let mut entries = vec![blst_p1_affine::default(); points.len()];
+        let list = [points.as_ptr(), std::ptr::null()];
+        // SAFETY: both arrays have the stated length; a null after the first pointer tells blst
+        // to go on in the same array. No multiple below 32^52 by 1 … 16 is the identity.
+        unsafe { blst_p1s_to_affine(entries.as_mut_ptr(), list.as_ptr(), points.len()) };
         Self(entries)
     }
 
@@ -593,20 +654,23 @@ impl G1Table {
 
     fn mul_jacobian(&self, k: &Scalar) -> blst_p1 {
         let raw = k.to_raw();
-        let nibbles = raw.b.iter().flat_map(|byte| [byte & 15, byte >> 4]);
         let mut acc = blst_p1::default();
-        for (entries, nibble) in self.0.chunks_exact(16).zip(nibbles) {
+        let windows = self.0.chunks_exact(ENTRIES);
+        for (entries, (negative, magnitude)) in windows.zip(booth(&raw.b, SCALAR_WINDOWS)) {
+            // All zero is the identity in affine form, and stays so for magnitude zero.
             let mut entry = blst_p1_affine::default();
-            for (index, candidate) in (0u64..).zip(entries) {
-                let mask = equal_mask(index, u64::from(nibble));
+            for (position, candidate) in (1u64..).zip(entries) {
+                let mask = equal_mask(position, magnitude);
                 let from = candidate.x.l.iter().chain(&candidate.y.l);
                 let to = entry.x.l.iter_mut().chain(&mut entry.y.l);
                 for (limb, source) in to.zip(from) {
                     *limb |= source & mask;
                 }
             }
-            // SAFETY: local values; the complete addition handles the identity in either place.
+            // SAFETY: local values; the flag is applied as a mask, and zero stays zero; the
+            // complete addition handles the identity in either place.
             unsafe {
+                blst_fp_cneg(&raw mut entry.y, &raw const entry.y, negative);
                 blst_p1_add_or_double_affine(&raw mut acc, &raw const acc, &raw const entry);
             }
         }

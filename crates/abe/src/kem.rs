@@ -133,12 +133,11 @@ fn encrypt(
     policy: &AccessPolicy,
     lsss: &Lsss,
     keys: &[&AuthorityPublicKey],
-    channel: &str,
     m: &[u8; 32],
     context_hash: &[u8; 32],
 ) -> Header {
     let coins = Coins::new(m, context_hash);
-    let (rows, z) = rows::encrypt(channel, lsss, keys, &coins);
+    let (rows, z) = rows::encrypt(lsss, keys, &coins);
     let z = Zeroizing::new(z.to_bytes());
     Header { policy: policy.clone(), rows, masked: mask(z.as_ref(), context_hash, m) }
 }
@@ -174,7 +173,7 @@ pub fn encapsulate(
     let context_hash = context.hash(policy, &keys);
     let mut m = Zeroizing::new([0u8; 32]);
     rng.fill_bytes(m.as_mut());
-    let header = encrypt(policy, &lsss, &keys, &context.channel, &m, &context_hash);
+    let header = encrypt(policy, &lsss, &keys, &m, &context_hash);
     let secret = session(&m, &context_hash, &header.to_bytes());
     Ok((header, secret))
 }
@@ -224,7 +223,7 @@ pub fn decapsulate(
     let z = rows::decrypt(&used, &hash::identity_point(&context.channel, gid));
     let z = Zeroizing::new(z.to_bytes());
     let m = Zeroizing::new(mask(z.as_ref(), &context_hash, &header.masked));
-    let again = encrypt(&header.policy, &lsss, &keys, &context.channel, &m, &context_hash);
+    let again = encrypt(&header.policy, &lsss, &keys, &m, &context_hash);
     let bytes = header.to_bytes();
     let agrees = again.to_bytes().ct_eq(&bytes);
 

@@ -42,6 +42,7 @@ mod hash;
 pub mod kem;
 mod lsss;
 mod parse;
+mod points;
 pub mod policy;
 mod public_keys;
 mod rows;

@@ -11,7 +11,7 @@ use crate::AuthorityPublicKey;
 use crate::authority::AttributeKey;
 use crate::codec::{Reader, Writer};
 use crate::curve::{G1, G1_BYTES, G1Table, G2, G2_BYTES, GT_BYTES, Gt, GtTable, Scalar, multi_pairing};
-use crate::hash::{self, CoinKind, Coins};
+use crate::hash::{CoinKind, Coins};
 use crate::lsss::Lsss;
 
 /// Bytes of one row.
@@ -52,12 +52,7 @@ impl Row {
 }
 
 /// Rows and the secret e(g1,g2)^s, a function of policy, public keys and coins alone.
-pub(crate) fn encrypt(
-    channel: &str,
-    lsss: &Lsss,
-    keys: &[&AuthorityPublicKey],
-    coins: &Coins,
-) -> (Vec<Row>, Zeroizing<Gt>) {
+pub(crate) fn encrypt(lsss: &Lsss, keys: &[&AuthorityPublicKey], coins: &Coins) -> (Vec<Row>, Zeroizing<Gt>) {
     let s = coins.scalar(CoinKind::Secret, 0);
     let lambdas = lsss.shares(&s, &mut column(coins, CoinKind::SecretColumn));
     let omegas = lsss.shares(&Scalar::zero(), &mut column(coins, CoinKind::ZeroColumn));
@@ -71,7 +66,7 @@ pub(crate) fn encrypt(
             c1: base.pow(lambda).mul(&tables.a.pow(&t)),
             c2: g1.mul(&t.neg()),
             c3: tables.y.mul_add(&t, g1, omega),
-            c4: hash::attribute_point(channel, term).mul(&t),
+            c4: key.attribute_point(term).mul(&t),
         });
     }
     (rows, Zeroizing::new(base.pow(&s)))
