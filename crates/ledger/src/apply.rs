@@ -3,14 +3,15 @@
 use crate::check::{self, CheckError, Context, Look, TxError, check_with_state, find};
 use crate::committee;
 use crate::state::{
-    self, AnchorRecord, BatchRecord, ConsentRecord, HeadRecord, ReadError, SchemaRecord, StateRead, VoteRecord,
+    self, AnchorRecord, BatchRecord, ConsentRecord, HeadRecord, ReadError, SchemaRecord, StateRead,
+    VoteRecord,
 };
 use crate::tree;
 use consilium_domain::block::{BLOCK_VERSION, Block, Header, ValidatorSet};
 use consilium_domain::canon::Canonical;
 use consilium_domain::genesis::{Genesis, Member, Params};
 use consilium_domain::merkle::{self, Frontier};
-use consilium_domain::port::kv::Write;
+use consilium_domain::port::kv::{Pair, Write};
 use consilium_domain::tx::{ProfileVote, Tx, TxBody, tx_id};
 use consilium_domain::{ChannelId, Digest, Height, OrgId, PublicKey, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,11 +61,23 @@ pub enum GenesisError {
 /// What a transaction changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    Batch { root: Digest, records: u32 },
-    Consent { handle: Digest, version: u64 },
-    AuditAnchor { size: u64 },
+    Batch {
+        root: Digest,
+        records: u32,
+    },
+    Consent {
+        handle: Digest,
+        version: u64,
+    },
+    AuditAnchor {
+        size: u64,
+    },
     /// `decided`: whether this vote was the one that changed the schema set.
-    ProfileVote { schema: Digest, admit: bool, decided: bool },
+    ProfileVote {
+        schema: Digest,
+        admit: bool,
+        decided: bool,
+    },
 }
 
 /// One executed transaction.
@@ -147,7 +160,7 @@ impl StateRead for Nothing {
     fn get(&self, _: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         Ok(None)
     }
-    fn last(&self, _: &[u8], _: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ReadError> {
+    fn last(&self, _: &[u8], _: &[u8]) -> Result<Option<Pair>, ReadError> {
         Ok(None)
     }
 }
@@ -290,7 +303,8 @@ impl<'v> Ledger<'v> {
         known: &dyn Fn(&Digest) -> bool,
     ) -> Result<Built, ReadError> {
         let mut session = Session::new(self);
-        let (mut txs, mut dropped, mut room) = (Vec::new(), Vec::new(), self.context.params.max_block_bytes as usize);
+        let (mut txs, mut dropped, mut room) =
+            (Vec::new(), Vec::new(), self.context.params.max_block_bytes as usize);
         for bytes in candidates {
             let Some(left) = room.checked_sub(bytes.len().saturating_add(4)) else { continue };
             if txs.len() >= MAX_BLOCK_TXS {
@@ -482,10 +496,8 @@ impl<'l> Session<'l> {
         let head = HeadRecord { height: header.height, time: header.time, block };
         self.set(&state::head_key(), Some(head.to_canonical()))?;
         let params = &self.ledger.context.params;
-        let (epoch, next) = (
-            committee::epoch_of(params, header.height),
-            committee::epoch_of(params, header.height.next()),
-        );
+        let (epoch, next) =
+            (committee::epoch_of(params, header.height), committee::epoch_of(params, header.height.next()));
         if next != epoch {
             self.set(&state::epoch_key(next), Some(block.to_canonical()))?;
             // Attestations of the epoch that is now the one before are still accepted, older ones are not.
@@ -525,7 +537,7 @@ pub fn prune_range(oldest: Height) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// Deletes the pairs that these marks name, and the marks.
-pub fn prune(marks: &[(Vec<u8>, Vec<u8>)]) -> Vec<Write> {
+pub fn prune(marks: &[Pair]) -> Vec<Write> {
     let mut writes = Vec::with_capacity(marks.len().saturating_mul(2));
     for (mark, _) in marks {
         if let Some(target) = tree::stale_target(mark) {

@@ -199,8 +199,14 @@ pub(crate) fn check_with_state(
         match &tx.unsigned.body {
             TxBody::Batch(batch) => {
                 let committee = committee_of(context, state, batch)?;
-                interop::verify(&context.channel, &context.members, &committee, &batch.statement, &batch.proof)
-                    .map_err(TxError::from)?;
+                interop::verify(
+                    &context.channel,
+                    &context.members,
+                    &committee,
+                    &batch.statement,
+                    &batch.proof,
+                )
+                .map_err(TxError::from)?;
             }
             TxBody::Consent(change) => {
                 let controller = controller(state, change)?;
@@ -271,7 +277,10 @@ fn check_consent(state: &mut impl Look, change: &ConsentChange) -> Result<(), Ch
 }
 
 /// The controller named by the version before; by the first version itself when there is none.
-fn controller(state: &mut impl Look, change: &ConsentChange) -> Result<consilium_domain::PublicKey, ReadError> {
+fn controller(
+    state: &mut impl Look,
+    change: &ConsentChange,
+) -> Result<consilium_domain::PublicKey, ReadError> {
     let before: Option<ConsentRecord> = find(state, &state::consent_key(&change.core.handle))?;
     Ok(before.map_or(change.core.controller, |b| b.core.controller))
 }
@@ -296,4 +305,3 @@ fn check_vote(state: &mut impl Look, sender: &OrgId, vote: &ProfileVote) -> Resu
         _ => Ok(()),
     }
 }
-

@@ -72,8 +72,11 @@ pub fn commit<'a>(
     let leaf_count = check_paths(leaves.iter().map(|l| l.path))?;
     // HMAC takes keys of any length, so this never fails; the key schedule is computed once and cloned per leaf.
     let keyed = Hmac::<Sha256>::new_from_slice(seed).map_err(|_| CommitmentError::OtherCommitment)?;
-    let (mut salts, mut values, mut hashes) =
-        (Vec::with_capacity(leaves.len()), Vec::with_capacity(leaves.len()), Vec::with_capacity(leaves.len()));
+    let (mut salts, mut values, mut hashes) = (
+        Vec::with_capacity(leaves.len()),
+        Vec::with_capacity(leaves.len()),
+        Vec::with_capacity(leaves.len()),
+    );
     for leaf in leaves {
         check_token(leaf.path, leaf.kind, leaf.token)?;
         let mut mac = keyed.clone();
@@ -121,7 +124,9 @@ impl CommittedRecord<'_> {
     /// Lays leaf `index` open.
     pub fn open(&self, index: usize) -> Result<Opening, CommitmentError> {
         let missing = CommitmentError::NoSuchLeaf(index);
-        let (Some(leaf), Some(salt)) = (self.leaves.get(index), self.salts.get(index)) else { return Err(missing) };
+        let (Some(leaf), Some(salt)) = (self.leaves.get(index), self.salts.get(index)) else {
+            return Err(missing);
+        };
         let inclusion = Inclusion::of(&self.hashes, index).ok_or(missing)?;
         // `check_token` has seen that the token is UTF-8.
         let token = String::from_utf8_lossy(leaf.token).into_owned();
@@ -161,7 +166,10 @@ pub fn commitment_of(projection: &Projection) -> Result<RecordCommitment, Commit
 }
 
 /// Checks a projection against a commitment.
-pub fn verify_projection(projection: &Projection, commitment: &RecordCommitment) -> Result<(), CommitmentError> {
+pub fn verify_projection(
+    projection: &Projection,
+    commitment: &RecordCommitment,
+) -> Result<(), CommitmentError> {
     if commitment_of(projection)? == *commitment { Ok(()) } else { Err(CommitmentError::OtherCommitment) }
 }
 
@@ -237,7 +245,8 @@ fn leaf_hash(path: &str, kind: LeafKind, value: &Digest) -> Digest {
 }
 
 fn check_type(resource_type: &str) -> Result<(), CommitmentError> {
-    let ok = (1..=MAX_TYPE).contains(&resource_type.len()) && resource_type.bytes().all(|b| b.is_ascii_alphabetic());
+    let ok = (1..=MAX_TYPE).contains(&resource_type.len())
+        && resource_type.bytes().all(|b| b.is_ascii_alphabetic());
     if ok { Ok(()) } else { Err(CommitmentError::ResourceType) }
 }
 
@@ -273,7 +282,9 @@ fn check_token(path: &str, kind: LeafKind, token: &[u8]) -> Result<(), Commitmen
             LeafKind::String => token.len() >= 2 && token.starts_with(b"\"") && token.ends_with(b"\""),
             LeafKind::Number => {
                 token.first().is_some_and(|b| b.is_ascii_digit() || *b == b'-')
-                    && token.iter().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E'))
+                    && token
+                        .iter()
+                        .all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.' | b'e' | b'E'))
             }
             LeafKind::Boolean => token == b"true" || token == b"false",
             LeafKind::Null => token == b"null",

@@ -73,7 +73,11 @@ pub fn verify(
 }
 
 /// Everything of [`verify`] but the signatures.
-pub fn check_shape(members: &[Member], committee: &[usize], proof: &InteropProof) -> Result<(), InteropError> {
+pub fn check_shape(
+    members: &[Member],
+    committee: &[usize],
+    proof: &InteropProof,
+) -> Result<(), InteropError> {
     if !sorted(proof) {
         return Err(InteropError::NotSorted);
     }

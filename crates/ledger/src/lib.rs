@@ -29,3 +29,6 @@ pub use check::{CheckError, TxError, check};
 pub use receipt::{ReceiptError, Verified, verify_receipt};
 pub use sign::{Role, SigningKey, verify};
 pub use state::{ReadError, StateRead};
+
+#[cfg(test)]
+mod tests;

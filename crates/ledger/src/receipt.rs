@@ -252,7 +252,9 @@ fn follow(genesis: &Genesis, changes: &[ValidatorChange]) -> Result<(ValidatorSe
 fn check_interop(genesis: &Genesis, statement: &Statement, proof: &InteropProof) -> Result<(), ReceiptError> {
     let attesters = &proof.attestations;
     let committee: Vec<usize> = (0..genesis.members.len())
-        .filter(|i| genesis.members.get(*i).is_some_and(|m| attesters.iter().any(|a| a.attester == m.organisation)))
+        .filter(|i| {
+            genesis.members.get(*i).is_some_and(|m| attesters.iter().any(|a| a.attester == m.organisation))
+        })
         .collect();
     interop::verify(&genesis.channel, &genesis.members, &committee, statement, proof)
         .map_err(ReceiptError::Interop)?;
@@ -270,7 +272,10 @@ fn check_interop(genesis: &Genesis, statement: &Statement, proof: &InteropProof)
 /// The record as given is the one laid open, leaf by leaf and with none left out.
 fn check_record(receipt: &Receipt, leaves: &[Leaf<'_>]) -> Result<(), ReceiptError> {
     if u32::try_from(leaves.len()) != Ok(receipt.record.leaf_count) {
-        return Err(ReceiptError::OtherLeafCount { given: leaves.len(), committed: receipt.record.leaf_count });
+        return Err(ReceiptError::OtherLeafCount {
+            given: leaves.len(),
+            committed: receipt.record.leaf_count,
+        });
     }
     let by_index: std::collections::BTreeMap<u64, _> =
         receipt.openings.iter().map(|o| (o.inclusion.index, o)).collect();

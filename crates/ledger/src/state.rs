@@ -5,6 +5,7 @@
 
 use consilium_domain::canon::Canonical;
 use consilium_domain::canonical_struct;
+use consilium_domain::port::kv::Pair;
 use consilium_domain::tx::ConsentCore;
 use consilium_domain::{Digest, Height, OrgId, Timestamp};
 use thiserror::Error;
@@ -24,7 +25,7 @@ pub trait StateRead {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError>;
     /// The pair with the greatest key in `from <= key <= to`.
-    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ReadError>;
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Pair>, ReadError>;
 }
 
 /// Key of the [`HeadRecord`], written by every block.

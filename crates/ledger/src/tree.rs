@@ -54,13 +54,18 @@ pub(crate) fn stale_target(mark: &[u8]) -> Option<&[u8]> {
     mark.get(PREFIX.len() + 1 + 8..)
 }
 
-/// The newest value of a state key at or before `version`, with the version that wrote it.
+/// A value (`None`: a deletion) and the version that wrote it.
+pub(crate) type Versioned = (u64, Option<Vec<u8>>);
+
+/// The newest value of a state key at or before `version`.
 pub(crate) fn read(
     view: &dyn StateRead,
     hash: KeyHash,
     version: u64,
-) -> Result<Option<(u64, Option<Vec<u8>>)>, ReadError> {
-    let Some((found, value)) = view.last(&value_key(hash, 0), &value_key(hash, version))? else { return Ok(None) };
+) -> Result<Option<Versioned>, ReadError> {
+    let Some((found, value)) = view.last(&value_key(hash, 0), &value_key(hash, version))? else {
+        return Ok(None);
+    };
     let damaged = || ReadError("a value is damaged".to_owned());
     let tail = found.last_chunk::<8>().ok_or_else(damaged)?;
     let written = u64::from_be_bytes(*tail);
