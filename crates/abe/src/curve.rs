@@ -679,6 +679,9 @@ impl G1Table {
 }
 
 /// Π e(P, Q) with one final exponentiation. Pairs with an identity contribute nothing.
+///
+/// e is the optimal ate pairing for the negative x, with the final exponent 3·(p^12 - 1)/r, as in
+/// most libraries; one that leaves out the 3 computes another pairing and other bytes of GT.
 pub(crate) fn multi_pairing(pairs: &[(&G1, &G2)]) -> Gt {
     let (mut lefts, mut rights) = (Vec::new(), Vec::new());
     for (left, right) in pairs {
