@@ -56,6 +56,7 @@ test: ## everything: format, lints, all tests, chart, demo-check
 	$(STAGE) format cargo fmt --all --check; \
 	$(STAGE) tidy cargo test --locked --workspace --test tidy; \
 	$(STAGE) clippy cargo clippy --locked --workspace --all-targets -- -D warnings; \
+	$(STAGE) build cargo build --locked --workspace --bins; \
 	$(STAGE) tests cargo test --locked --workspace --no-fail-fast; \
 	$(MAKE) demo-check
 

@@ -36,9 +36,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end -}}
 
-{{/* Takes (dict "root" $ "component" "ingest" "suffix" "signing" "given" NAME). */}}
+{{/* The service's own Secret: takes (dict "root" $ "component" "ingest"). */}}
 {{- define "consilium.secret" -}}
-{{- .given | default (printf "%s-%s-%s" (include "consilium.fullname" .root) .component .suffix) -}}
+{{- (index .root.Values .component).existingSecret | default (printf "%s-%s" (include "consilium.fullname" .root) .component) -}}
 {{- end -}}
 
 {{- define "consilium.busSecret" -}}

@@ -45,7 +45,7 @@ Pod template of one of our services. Takes a dict:
   root, component
   config    the service's TOML; its checksum rolls the pods
   http      true if it serves 8080
-  secrets   list of (dict "name" VOLUME "secret" NAME "key" KEY): mounted as /run/secrets/consilium/VOLUME/KEY
+  keys      keys of the service's own Secret: mounted as /run/secrets/consilium/own/KEY
   maps      list of (dict "name" VOLUME "configMap" NAME "key" KEY): mounted as /etc/consilium/VOLUME/KEY
   data      "" (none), "template" (a volumeClaimTemplate named data), or the name of a claim
 */}}
@@ -133,11 +133,12 @@ spec:
           mountPath: /etc/consilium/{{ .name }}
           readOnly: true
         {{- end }}
-        {{- range .secrets }}
-        - name: {{ .name }}
-          mountPath: /run/secrets/consilium/{{ .name }}
+        - name: bus
+          mountPath: /run/secrets/consilium/bus
           readOnly: true
-        {{- end }}
+        - name: own
+          mountPath: /run/secrets/consilium/own
+          readOnly: true
         {{- if .data }}
         - name: data
           mountPath: /var/lib/consilium
@@ -156,16 +157,23 @@ spec:
           - key: {{ .key }}
             path: {{ .key }}
     {{- end }}
-    {{- range .secrets }}
-    - name: {{ .name }}
+    # Secrets are readable by the group only (0440): fsGroup makes it ours.
+    - name: bus
       secret:
-        secretName: {{ .secret }}
-        # Readable by the group only: fsGroup makes it ours.
+        secretName: {{ include "consilium.busSecret" .root }}
         defaultMode: 288
         items:
-          - key: {{ .key }}
-            path: {{ .path | default .key }}
-    {{- end }}
+          - key: {{ .component }}
+            path: password
+    - name: own
+      secret:
+        secretName: {{ include "consilium.secret" . }}
+        defaultMode: 288
+        items:
+          {{- range .keys }}
+          - key: {{ . }}
+            path: {{ . }}
+          {{- end }}
     {{- if and .data (ne .data "template") }}
     - name: data
       persistentVolumeClaim:

@@ -23,41 +23,48 @@ otlp_endpoint = {{ . | quote }}
 {{- end }}
 {{- end -}}
 
+{{/* Address of a store: takes (dict "root" $ "component" "ingest"). */}}
 {{- define "consilium.toml.database" -}}
-[database]
-{{- if eq .database.type "postgresql" }}
-url_file = "/run/secrets/consilium/database/url"
-{{- else }}
-url = "sqlite:///var/lib/consilium/{{ .component }}.db"
-{{- end }}
+{{- if eq (index .root.Values .component).database.type "postgresql" -}}
+file:/run/secrets/consilium/own/database-url
+{{- else -}}
+sqlite:///var/lib/consilium/{{ .component }}.db?mode=rwc
+{{- end -}}
+{{- end -}}
+
+{{- define "consilium.toml.packages" -}}
+{{- concat (list "/opt/fhir/hl7.fhir.r4.core.tgz") .Values.packages.extra | toJson -}}
 {{- end -}}
 
 {{- define "consilium.toml.ingest" -}}
-{{- include "consilium.toml.common" (dict "root" . "component" "ingest") }}
-
-[http]
+{{- $name := dict "root" . "component" "ingest" -}}
 listen = "0.0.0.0:8080"
+base_url = {{ .Values.ingest.baseUrl | quote }}
+store = {{ include "consilium.toml.database" $name | quote }}
+acknowledge = {{ .Values.ingest.acknowledge | quote }}
+genesis_file = "/etc/consilium/genesis/genesis.json"
+signing_key_file = "/run/secrets/consilium/own/signing-key"
+index_key_file = "/run/secrets/consilium/own/index-key"
+packages = {{ include "consilium.toml.packages" . }}
 
-{{ include "consilium.toml.database" (dict "component" "ingest" "database" .Values.ingest.database) }}
+{{ include "consilium.toml.common" $name }}
 
 [auth]
 issuer = {{ .Values.ingest.auth.issuer | quote }}
-audience = {{ .Values.ingest.auth.audience | quote }}
+audience = {{ .Values.ingest.baseUrl | quote }}
 jwks_file = "/etc/consilium/jwks/jwks.json"
-
-[ledger]
-genesis_file = "/etc/consilium/genesis/genesis.json"
-signing_key_file = "/run/secrets/consilium/signing/key"
-acknowledge = {{ .Values.ingest.acknowledge | quote }}
+{{- with .Values.ingest.auth.tokenEndpoint }}
+token_endpoint = {{ . | quote }}
+{{- end }}
 {{- end -}}
 
 {{- define "consilium.toml.validate" -}}
 {{- include "consilium.toml.common" (dict "root" . "component" "validate") }}
 
 [validate]
-packages = {{ concat (list "/opt/fhir/hl7.fhir.r4.core.tgz") .Values.validate.packages | toJson }}
+packages = {{ include "consilium.toml.packages" . }}
 genesis_file = "/etc/consilium/genesis/genesis.json"
-signing_key_file = "/run/secrets/consilium/signing/key"
+signing_key_file = "/run/secrets/consilium/own/signing-key"
 {{- end -}}
 
 {{- define "consilium.toml.consensus" -}}
@@ -66,7 +73,7 @@ signing_key_file = "/run/secrets/consilium/signing/key"
 [consensus]
 data_dir = "/var/lib/consilium"
 genesis_file = "/etc/consilium/genesis/genesis.json"
-signing_key_file = "/run/secrets/consilium/signing/key"
+signing_key_file = "/run/secrets/consilium/own/signing-key"
 {{- end -}}
 
 {{- define "consilium.toml.keys" -}}
@@ -75,18 +82,26 @@ signing_key_file = "/run/secrets/consilium/signing/key"
 [keys]
 data_dir = "/var/lib/consilium"
 genesis_file = "/etc/consilium/genesis/genesis.json"
-unseal_key_file = "/run/secrets/consilium/unseal/key"
+unseal_key_file = "/run/secrets/consilium/own/unseal-key"
+{{- range .Values.keys.mapping }}
+
+[[mapping]]
+role = {{ .role | quote }}
+attribute = {{ .attribute | quote }}
+{{- end }}
 {{- end -}}
 
 {{- define "consilium.toml.audit" -}}
-{{- include "consilium.toml.common" (dict "root" . "component" "audit") }}
-
-[http]
-listen = "0.0.0.0:8080"
-
-{{ include "consilium.toml.database" (dict "component" "audit" "database" .Values.audit.database) }}
-
-[ledger]
+{{- $name := dict "root" . "component" "audit" -}}
+database_url = {{ include "consilium.toml.database" $name | quote }}
 genesis_file = "/etc/consilium/genesis/genesis.json"
-signing_key_file = "/run/secrets/consilium/signing/key"
+key_file = "/run/secrets/consilium/own/signing-key"
+storage_key_file = "/run/secrets/consilium/own/storage-key"
+
+{{ include "consilium.toml.common" $name }}
+
+[dashboard]
+listen = "0.0.0.0:8080"
+officer = {{ .Values.audit.officer | quote }}
+password_file = "/run/secrets/consilium/own/officer-password"
 {{- end -}}

@@ -6,6 +6,8 @@
 //! well enough to be worth a place in the version table, and kubernetes-validate brings PyYAML anyway.
 
 #[cfg(test)]
+mod config;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod helm;

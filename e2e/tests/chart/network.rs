@@ -88,7 +88,6 @@ fn flows_are_exactly_those_needed() {
     for service in ["ingest", "audit"] {
         egress.insert(format!("{service} -> {}:5432", r#"{"ipBlock":{"cidr":"10.20.0.0/28"}}"#));
     }
-    egress.insert(format!("ingest -> {}:443", r#"{"ipBlock":{"cidr":"198.51.100.7/32"}}"#));
     egress.insert(format!("nats -> {hubs}:7422"));
     assert_eq!(flows(render, "egress"), egress);
 

@@ -140,7 +140,7 @@ fn provided(render: &Rendered, workload: &Value) -> Vec<String> {
         }
     }
     let config = map["data"].as_object().unwrap().values().map(text).collect::<String>();
-    let path = Regex::new(r#""(?:sqlite:)?(?://)?(/[a-z][^"]*)""#).unwrap();
+    let path = Regex::new(r#""(?:sqlite://|file:)?(/[a-z][^"?]*)"#).unwrap();
     let mut complaints = Vec::new();
     for found in path.captures_iter(&config) {
         let file = &found[1];

@@ -60,8 +60,8 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "Does not match pattern",
     ),
     (
-        "validate.packages=[\"us-core.tgz\"]",
-        "validate/packages/0",
+        "packages.extra=[\"us-core.tgz\"]",
+        "packages/extra/0",
         "does not match pattern",
         "Does not match pattern",
     ),
