@@ -15,6 +15,7 @@ pub mod package;
 pub mod projection;
 pub mod report;
 pub mod schema;
+pub mod search;
 pub mod tape;
 pub mod validate;
 
