@@ -68,12 +68,11 @@ signing_key_file = "/run/secrets/consilium/own/signing-key"
 {{- end -}}
 
 {{- define "consilium.toml.consensus" -}}
-{{- include "consilium.toml.common" (dict "root" . "component" "consensus") }}
-
-[consensus]
 data_dir = "/var/lib/consilium"
 genesis_file = "/etc/consilium/genesis/genesis.json"
-signing_key_file = "/run/secrets/consilium/own/signing-key"
+key_file = "/run/secrets/consilium/own/signing-key"
+
+{{ include "consilium.toml.common" (dict "root" . "component" "consensus") }}
 {{- end -}}
 
 {{- define "consilium.toml.keys" -}}

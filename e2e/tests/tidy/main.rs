@@ -11,6 +11,8 @@ mod files;
 #[cfg(test)]
 mod lockfile;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod packages;
