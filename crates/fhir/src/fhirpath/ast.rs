@@ -139,10 +139,17 @@ pub(super) enum ExprKind {
         specifier: TypeSpecifier,
     },
     /// `sort(key [asc | desc], …)`
-    Sort {
-        input: Option<Box<Expr>>,
-        keys: Vec<(Expr, bool)>,
-    },
+    Sort { input: Option<Box<Expr>>, keys: Vec<SortKey> },
+}
+
+/// A key of `sort()`.
+#[derive(Clone, Debug)]
+pub(super) struct SortKey {
+    pub key: Expr,
+    /// Written with a minus: the value is negated, an empty key stays empty and comes first.
+    pub negated: bool,
+    /// `desc`: the whole order is reversed, empty keys come last.
+    pub descending: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +177,7 @@ impl Expr {
             ExprKind::Polarity { operand, .. } => vec![operand],
             ExprKind::Binary { left, right, .. } => vec![left, right],
             ExprKind::Sort { input, keys } => {
-                input.iter().map(|b| &**b).chain(keys.iter().map(|k| &k.0)).collect()
+                input.iter().map(|b| &**b).chain(keys.iter().map(|k| &k.key)).collect()
             }
         }
     }

@@ -133,6 +133,7 @@ functions! {
     Avg "avg" 0..=0,
     // FHIR R4
     Extension "extension" 1..=1,
+    HasExtension "hasExtension" 1..=1,
     HasValue "hasValue" 0..=0,
     GetValue "getValue" 0..=0,
     Resolve "resolve" 0..=0,
@@ -162,6 +163,89 @@ impl Function {
     /// A function name one edit away, to suggest.
     pub(super) fn near(name: &str) -> Option<&'static str> {
         TABLE.iter().map(|row| row.0).find(|known| near(known, name))
+    }
+
+    /// Whether the input must be text.
+    pub(super) fn takes_text(self) -> bool {
+        use Function as F;
+        matches!(
+            self,
+            F::IndexOf
+                | F::LastIndexOf
+                | F::Substring
+                | F::StartsWith
+                | F::EndsWith
+                | F::Contains
+                | F::Upper
+                | F::Lower
+                | F::Replace
+                | F::Matches
+                | F::MatchesFull
+                | F::ReplaceMatches
+                | F::Length
+                | F::ToChars
+                | F::Encode
+                | F::Decode
+                | F::Escape
+                | F::Unescape
+                | F::Trim
+                | F::Split
+        )
+    }
+
+    /// The System type of the single value that the function yields, where it is always the same.
+    pub(super) fn result(self) -> Option<&'static str> {
+        use Function as F;
+        Some(match self {
+            F::Empty
+            | F::AllTrue
+            | F::AnyTrue
+            | F::AllFalse
+            | F::AnyFalse
+            | F::SubsetOf
+            | F::SupersetOf
+            | F::IsDistinct
+            | F::ToBoolean
+            | F::ConvertsToBoolean
+            | F::ConvertsToInteger
+            | F::ConvertsToLong
+            | F::ConvertsToDate
+            | F::ConvertsToDateTime
+            | F::ConvertsToTime
+            | F::ConvertsToDecimal
+            | F::ConvertsToQuantity
+            | F::ConvertsToString
+            | F::StartsWith
+            | F::EndsWith
+            | F::Contains
+            | F::Matches
+            | F::MatchesFull
+            | F::Comparable
+            | F::Not
+            | F::HasExtension
+            | F::HasValue
+            | F::ConformsTo
+            | F::HtmlChecks => "Boolean",
+            F::Count | F::ToInteger | F::IndexOf | F::LastIndexOf | F::Length | F::Precision => "Integer",
+            F::ToDecimal | F::Exp | F::Ln | F::Log | F::Sqrt => "Decimal",
+            F::ToString
+            | F::Substring
+            | F::Upper
+            | F::Lower
+            | F::Replace
+            | F::ReplaceMatches
+            | F::Encode
+            | F::Decode
+            | F::Escape
+            | F::Unescape
+            | F::Trim
+            | F::Join => "String",
+            F::ToQuantity => "Quantity",
+            F::ToDate | F::Today | F::DateOf => "Date",
+            F::ToDateTime | F::Now => "DateTime",
+            F::ToTime | F::TimeOfDay | F::TimeOf => "Time",
+            _ => return None,
+        })
     }
 
     /// Whether the result depends on the order of the input (FHIRPath N1 `children()`: "the

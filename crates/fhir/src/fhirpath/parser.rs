@@ -1,6 +1,6 @@
 //! Text to tree: the grammar of FHIRPath N1 by precedence climbing.
 
-use super::ast::{BinaryOp, Expr, ExprKind, Namespace, Step, TypeOp, TypeSpecifier};
+use super::ast::{BinaryOp, Expr, ExprKind, Namespace, SortKey, Step, TypeOp, TypeSpecifier};
 use super::error::FhirPathError;
 use super::functions::Function;
 use super::lexer::{Lexer, Token};
@@ -315,7 +315,7 @@ impl<'s> Parser<'s> {
         self.node(ExprKind::Call { input, function, args, pattern: None }, at)
     }
 
-    /// Keys of `sort()`. A minus before a key, or `desc` after it, sorts downwards.
+    /// Keys of `sort()`, each with a minus before it or a direction behind it.
     fn sort(&mut self, input: Option<Box<Expr>>, at: usize) -> Parsed<Expr> {
         let mut keys = Vec::new();
         while !self.is(")") {
@@ -323,16 +323,17 @@ impl<'s> Parser<'s> {
                 self.expect(",")?;
             }
             let mut key = self.expression(0)?;
-            let mut down = false;
+            let mut negated = false;
             if let ExprKind::Polarity { negative: true, operand } = key.kind {
                 key = *operand;
-                down = true;
+                negated = true;
             }
+            let mut descending = false;
             if let Token::Word(word @ ("asc" | "desc")) = self.token {
                 self.advance()?;
-                down ^= word == "desc";
+                descending = word == "desc";
             }
-            keys.push((key, down));
+            keys.push(SortKey { key, negated, descending });
         }
         self.expect(")")?;
         self.node(ExprKind::Sort { input, keys }, at)

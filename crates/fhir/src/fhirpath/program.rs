@@ -123,8 +123,8 @@ fn resolve(expr: &mut Expr, options: &CompileOptions<'_>) -> Result<(), FhirPath
             if let Some(input) = input {
                 resolve(input, options)?;
             }
-            for (key, _) in keys {
-                resolve(key, options)?;
+            for key in keys {
+                resolve(&mut key.key, options)?;
             }
         }
         ExprKind::Empty
@@ -147,6 +147,11 @@ fn literal_text(arg: Option<&Expr>) -> Option<&str> {
 }
 
 impl Program {
+    /// The program with another tree; `None` if nothing is kept.
+    pub(super) fn keep(self, change: impl FnOnce(Expr) -> Option<Expr>) -> Option<Program> {
+        change(self.root).map(|root| Program { root, lenient: self.lenient })
+    }
+
     /// Evaluates in a context.
     ///
     /// # Errors

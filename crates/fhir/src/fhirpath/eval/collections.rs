@@ -1,6 +1,9 @@
 //! Functions on whole collections: existence, subsetting, combining, tree navigation.
 
+use std::cmp::Ordering;
+
 use super::{Call, Collection, Env, Evaluated, Evaluator, Item, Value, int};
+use crate::fhirpath::ast::SortKey;
 use crate::fhirpath::error::{EvalError, EvalErrorKind};
 use crate::fhirpath::functions::Function as F;
 
@@ -150,14 +153,14 @@ impl<'x, 'e> Evaluator<'x, 'e> {
     pub(super) fn sort(
         &self,
         input: &[Item<'e>],
-        keys: &'e [(crate::fhirpath::ast::Expr, bool)],
+        keys: &'e [SortKey],
         at: u32,
     ) -> Evaluated<'e> {
         let mut rows: Vec<(Vec<Option<Item<'e>>>, Item<'e>)> = Vec::with_capacity(input.len());
         for item in input {
             let env = Env { this: std::slice::from_ref(item), index: None, total: None };
             let mut row = Vec::with_capacity(keys.len());
-            for (key, _) in keys {
+            for SortKey { key, .. } in keys {
                 let key = self.eval_scoped(key, env)?;
                 row.push(self.single(key.items(), "a key of `sort`", at)?.cloned());
             }
@@ -169,23 +172,24 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         let mut failure: Option<EvalError> = None;
         rows.sort_by(|(a, _), (b, _)| {
             for (i, (x, y)) in a.iter().zip(b).enumerate() {
-                let down = keys.get(i).is_some_and(|k| k.1);
+                let key = keys.get(i);
                 let order = match (x, y) {
-                    (Some(x), Some(y)) => match self.order(x, y, "sort", at) {
-                        Ok(order) => order.unwrap_or(std::cmp::Ordering::Equal),
-                        Err(error) => {
+                    (Some(x), Some(y)) => {
+                        let order = self.order(x, y, "sort", at).unwrap_or_else(|error| {
                             failure.get_or_insert(error);
-                            std::cmp::Ordering::Equal
-                        }
-                    },
+                            None
+                        });
+                        let order = order.unwrap_or(Ordering::Equal);
+                        if key.is_some_and(|k| k.negated) { order.reverse() } else { order }
+                    }
                     (x, y) => x.is_some().cmp(&y.is_some()),
                 };
-                let order = if down { order.reverse() } else { order };
+                let order = if key.is_some_and(|k| k.descending) { order.reverse() } else { order };
                 if order.is_ne() {
                     return order;
                 }
             }
-            std::cmp::Ordering::Equal
+            Ordering::Equal
         });
         match failure {
             Some(error) => Err(error),

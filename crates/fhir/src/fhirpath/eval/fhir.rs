@@ -22,6 +22,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
                 Ok(input.iter().map(|i| Item::Value(Value::Type(Box::new(self.type_info(i))))).collect())
             }
             F::Extension => self.extension(input, call, env),
+            F::HasExtension => Ok(Collection::one(!self.extension(input, call, env)?.is_empty())),
             F::HasValue => {
                 let has = match input {
                     [item] => self.value(item).is_some(),

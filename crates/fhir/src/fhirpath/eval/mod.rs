@@ -25,6 +25,7 @@ use super::value::{Collection, Element, Item, Value};
 use crate::schema::Schema;
 
 pub(super) use patterns::compile as compile_pattern;
+pub(super) use types::SYSTEM_TYPES;
 
 type Evaluated<'e> = Result<Collection<'e>, EvalError>;
 
@@ -349,6 +350,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             | F::Difference => self.date_function(input, call, env),
             F::Type
             | F::Extension
+            | F::HasExtension
             | F::HasValue
             | F::GetValue
             | F::Resolve
