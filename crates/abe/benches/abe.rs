@@ -1,7 +1,7 @@
 //! Thread CPU time of key issue, encapsulation and decapsulation.
 //!
 //! `cargo bench -p consilium-abe --bench abe [rounds]`; prints minimum and median in microseconds
-//! as `abe::operation/rows=n,authorities=m`. Every operation includes its own parsing and checks;
+//! as `abe-operation rows=n authorities=m`. Every operation includes its own parsing and checks;
 //! operations are interleaved within a round.
 
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for case in &cases {
             let label = |operation: &str| {
                 let (rows, authorities) = (case.rows, case.secrets.len());
-                format!("abe::{operation}/rows={rows:02},authorities={authorities:02}")
+                format!("abe-{operation} rows={rows:02} authorities={authorities:02}")
             };
             let mut measure = |operation: &str, start: u64| {
                 let spent = cpu_nanos().saturating_sub(start);
@@ -80,7 +80,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let start = cpu_nanos();
             let issuer = case.secrets.first().ok_or("an authority")?;
             black_box(authority::issue(issuer, &case.gid, &case.attribute, rng));
-            measure("issue-one", start);
+            measure("keygen", start);
 
             let start = cpu_nanos();
             black_box(authority::setup(rng, "bench", "hospital-x")?);
@@ -113,7 +113,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{label:<45} {:>10.0} {:>10.0}", micros(least), micros(middle));
     }
     for (rows, bytes) in sizes {
-        println!("abe::header-bytes/rows={rows:02} {bytes}");
+        println!("abe-header-bytes rows={rows:02} {bytes}");
     }
     Ok(())
 }

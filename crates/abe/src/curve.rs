@@ -661,10 +661,10 @@ impl G1Table {
             let mut entry = blst_p1_affine::default();
             for (position, candidate) in (1u64..).zip(entries) {
                 let mask = equal_mask(position, magnitude);
-                let from = candidate.x.l.iter().chain(&candidate.y.l);
-                let to = entry.x.l.iter_mut().chain(&mut entry.y.l);
-                for (limb, source) in to.zip(from) {
-                    *limb |= source & mask;
+                for (to, from) in [(&mut entry.x.l, &candidate.x.l), (&mut entry.y.l, &candidate.y.l)] {
+                    for (limb, source) in to.iter_mut().zip(from) {
+                        *limb |= source & mask;
+                    }
                 }
             }
             // SAFETY: local values; the flag is applied as a mask, and zero stays zero; the

@@ -121,3 +121,7 @@ pub(crate) fn decrypt(used: &[Used<'_>], identity: &G2) -> Zeroizing<Gt> {
     let unblind = Zeroizing::new(multi_pairing(&pairs));
     Zeroizing::new(blinded.mul(&unblind))
 }
+
+#[cfg(test)]
+#[path = "span_tests.rs"]
+mod span_tests;

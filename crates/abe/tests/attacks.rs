@@ -341,6 +341,32 @@ mod attacks {
     }
 
     #[test]
+    fn a_header_with_one_bad_row_is_rejected_by_holders_of_the_good_row_too() {
+        // Else one header would open to different secrets for different holders.
+        let world = World::new(1);
+        let (header, _) = world.encapsulate("a@h0 OR b@h0");
+        let bytes = header.to_bytes();
+        let rows = bytes.len() - 32 - 2 * 768;
+        let second = bytes[rows + 768..rows + 1536].to_vec();
+        let alice = gid("did:alice");
+        // Parts of the second row replaced by those of the first, so that all of them are valid
+        // group elements.
+        for part in [0..576, 576..624, 624..672, 672..768] {
+            let mut altered = bytes.clone();
+            let first = bytes[rows + part.start..rows + part.end].to_vec();
+            altered[rows + 768 + part.start..rows + 768 + part.end].copy_from_slice(&first);
+            assert_ne!(altered[rows + 768..rows + 1536], second);
+            let header = Header::from_bytes(&altered).unwrap();
+            let open = |name: &str, reject: &[u8; 32]| {
+                let keys = [world.key(0, &alice, name)];
+                kem::decapsulate(&header, &context(), &world.public, &alice, &keys, reject).unwrap()
+            };
+            assert!(open("a", &[1; 32]).ct_eq(&open("b", &[1; 32])), "{part:?}");
+            assert!(!open("a", &[1; 32]).ct_eq(&open("a", &[2; 32])), "{part:?}");
+        }
+    }
+
+    #[test]
     fn a_header_does_not_open_with_another_public_key_digest() {
         // The same key with a fresh proof: equal in the group, another digest.
         let mut world = World::new(1);

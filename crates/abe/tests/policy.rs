@@ -120,7 +120,7 @@ mod policy {
         let wide = |rows: usize| AccessPolicy::parse(&vec!["a@x"; rows].join(" OR "));
         assert!(wide(MAX_ROWS).is_ok());
         assert!(matches!(wide(MAX_ROWS + 1), Err(PolicyError::TooManyRows { .. })));
-        let bits = vec!["n[64]=5@x"; 5].join(" AND ");
+        let bits = ["n[64]=5@x"; 5].join(" AND ");
         assert!(matches!(AccessPolicy::parse(&bits), Err(PolicyError::TooManyRows { .. })));
         assert!(AccessPolicy::parse(&" ".repeat(70_000)).is_err());
     }
