@@ -50,3 +50,7 @@ pub fn extract<'v>(span: &Span, get: impl Fn(&str) -> Option<&'v str>) {
     // Refused only when the span is not recorded, in which case there is nothing to link.
     let _ = span.set_parent(context);
 }
+
+#[cfg(test)]
+#[path = "propagation_test.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! A key-value store in memory.
 
-use consilium_domain::port::kv::{Kv, KvError, Write};
+use consilium_domain::port::kv::{Kv, KvError, Pair, Write};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +20,7 @@ impl Kv for MemoryKv {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KvError> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, KvError> {
         if from >= to {
             return Ok(Vec::new());
         }
@@ -29,7 +29,7 @@ impl Kv for MemoryKv {
         Ok(range.take(limit).map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
-    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, KvError> {
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Pair>, KvError> {
         if from > to {
             return Ok(None);
         }

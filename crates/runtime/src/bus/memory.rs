@@ -1,13 +1,16 @@
 //! The bus inside one process: same rules, no network. For simulations and for tests of services.
 
 use super::error::BusError;
-use super::message::{Headers, Raw, matches};
+use super::message::{Headers, Listening, Raw, matches};
 use consilium_contracts::nats::MAX_PAYLOAD;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// Messages that may wait for a listener. The channel takes this memory only as it fills.
+const CAPACITY: usize = 65_536;
 
 /// Connects the in-memory buses of any number of organisations.
 #[derive(Clone, Default)]
@@ -49,16 +52,11 @@ impl MemoryHub {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    pub(super) fn subscribe(
-        &self,
-        pattern: &str,
-        queue: Option<&str>,
-        capacity: usize,
-    ) -> mpsc::Receiver<Raw> {
-        let (sender, receiver) = mpsc::channel(capacity);
+    pub(super) fn subscribe(&self, pattern: &str, queue: Option<&str>) -> Listening {
+        let (sender, messages) = mpsc::channel(CAPACITY);
         let listener = Listener { pattern: pattern.to_owned(), queue: queue.map(str::to_owned), sender };
         self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
-        receiver
+        Listening { messages, stop: None }
     }
 
     pub(super) fn publish(&self, message: Raw) -> Result<(), BusError> {

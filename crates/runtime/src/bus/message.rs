@@ -1,6 +1,7 @@
 //! Messages as the transports carry them.
 
 use std::collections::BTreeMap;
+use tokio::sync::{mpsc, oneshot};
 
 /// Marks a payload that is a `BlobOffer`.
 pub(super) const BLOB: &str = "consilium-blob";
@@ -36,6 +37,24 @@ pub(super) struct Raw {
     pub reply: Option<String>,
     pub headers: Headers,
     pub payload: Vec<u8>,
+}
+
+/// Messages of one subscription, before large payloads are fetched.
+pub(super) struct Listening {
+    pub messages: mpsc::Receiver<Raw>,
+    /// Tells the transport to unsubscribe; without one, closing `messages` does.
+    pub stop: Option<oneshot::Sender<()>>,
+}
+
+impl Listening {
+    /// Unsubscribes; what has arrived already can still be received, then comes the end.
+    pub(super) fn drain(&mut self) {
+        match self.stop.take() {
+            // The task that would hear it has ended with the connection.
+            Some(stop) => drop(stop.send(())),
+            None => self.messages.close(),
+        }
+    }
 }
 
 /// Whether a subject matches a pattern with `*` (one token) and `>` (one or more at the end).

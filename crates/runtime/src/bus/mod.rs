@@ -31,7 +31,7 @@ use consilium_contracts::subjects::Grants;
 use consilium_contracts::v1::{BlobChunk, BlobRequest};
 use consilium_contracts::{Message, Participant, Subjects};
 use consilium_domain::Clock;
-use message::{ERROR, Raw, covers};
+use message::{ERROR, Listening, Raw, covers};
 use metrics::{Metrics, verb};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,8 +44,6 @@ pub const INLINE_LIMIT: usize = 512 * 1024;
 const OFFERED_LIMIT: usize = 256 * 1024 * 1024;
 /// How long an offered blob can be fetched.
 const OFFERED_LIFETIME: Duration = Duration::from_secs(60);
-/// Messages that may wait for a listener.
-const CAPACITY: usize = 65_536;
 /// Longest wait for a round trip on the own subject.
 const PROBE: Duration = Duration::from_secs(1);
 
@@ -104,7 +102,7 @@ impl Bus {
     /// Joins an in-memory hub. Ready at once; permissions and limits are those of NATS.
     pub fn in_memory(hub: &MemoryHub, parts: Parts) -> anyhow::Result<Self> {
         let bus = Self::new(Transport::Memory(hub.clone()), parts)?;
-        let requests = hub.subscribe(&bus.0.own, None, CAPACITY);
+        let requests = hub.subscribe(&bus.0.own, None);
         tokio::spawn(bus.clone().answer_chunks(requests));
         bus.set_ready();
         Ok(bus)
@@ -261,10 +259,10 @@ impl Bus {
         }
     }
 
-    async fn listen(&self, subject: &str, queue: Option<&str>) -> Result<mpsc::Receiver<Raw>, BusError> {
+    async fn listen(&self, subject: &str, queue: Option<&str>) -> Result<Listening, BusError> {
         match &self.0.transport {
-            Transport::Nats(client) => nats::subscribe(client, subject, queue, CAPACITY).await,
-            Transport::Memory(hub) => Ok(hub.subscribe(subject, queue, CAPACITY)),
+            Transport::Nats(client) => nats::subscribe(client, subject, queue).await,
+            Transport::Memory(hub) => Ok(hub.subscribe(subject, queue)),
         }
     }
 
@@ -276,8 +274,8 @@ impl Bus {
     }
 
     /// Answers `BlobRequest`s; a request for an unknown blob, such as a probe's, gets an empty chunk.
-    async fn answer_chunks(self, mut requests: mpsc::Receiver<Raw>) {
-        while let Some(message) = requests.recv().await {
+    async fn answer_chunks(self, mut requests: Listening) {
+        while let Some(message) = requests.messages.recv().await {
             let (Some(reply), Ok(request)) = (message.reply, BlobRequest::decode(message.payload.as_slice()))
             else {
                 continue;
@@ -356,3 +354,7 @@ impl Bus {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "memory_test.rs"]
+mod tests;

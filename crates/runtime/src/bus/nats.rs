@@ -1,14 +1,17 @@
 //! The bus over NATS.
 
 use super::error::BusError;
-use super::message::{Headers, Raw};
+use super::message::{Headers, Listening, Raw};
 use crate::config::{BusConfig, read_secret};
 use anyhow::Context;
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, PublishErrorKind, RequestErrorKind};
 use consilium_contracts::{Participant, Subjects};
 use futures::StreamExt;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Messages that may wait for a listener; beyond that they are dropped, counted as slow consumer.
+const CAPACITY: usize = 65_536;
 
 /// What the connection tells about itself.
 #[derive(Debug)]
@@ -31,6 +34,7 @@ pub(super) async fn connect(
         .custom_inbox_prefix(Subjects::inbox_prefix(participant))
         .retry_on_initial_connect()
         .max_reconnects(None)
+        .subscription_capacity(CAPACITY)
         .connection_timeout(Duration::from_secs(3))
         .ping_interval(Duration::from_secs(10))
         .reconnect_delay_callback(|attempts| {
@@ -124,24 +128,33 @@ pub(super) async fn request(client: &Client, message: Raw, timeout: Duration) ->
     }
 }
 
-/// Listens; the task ends when the receiver is dropped.
+/// Listens; the task ends when the receiver is dropped or the subscription drained.
 pub(super) async fn subscribe(
     client: &Client,
     subject: &str,
     queue: Option<&str>,
-    capacity: usize,
-) -> Result<mpsc::Receiver<Raw>, BusError> {
+) -> Result<Listening, BusError> {
     let subscribed = match queue {
         Some(queue) => client.queue_subscribe(subject.to_owned(), queue.to_owned()).await,
         None => client.subscribe(subject.to_owned()).await,
     };
     let mut subscriber = subscribed.map_err(|error| BusError::Transport(error.to_string()))?;
     // Waiting messages stay in the client's own buffer, whose overflow it reports; this one only hands over.
-    let (sender, receiver) = mpsc::channel(capacity.min(16));
+    let (sender, messages) = mpsc::channel(16);
+    let (stop, mut stopped) = oneshot::channel::<()>();
     tokio::spawn(async move {
+        let mut draining = false;
         loop {
             let message = tokio::select! {
                 () = sender.closed() => break,
+                signal = &mut stopped, if !draining => {
+                    draining = true;
+                    // An error here is only that the listener itself was dropped.
+                    if signal.is_err() || subscriber.drain().await.is_err() {
+                        break;
+                    }
+                    continue;
+                }
                 message = subscriber.next() => message,
             };
             let Some(message) = message else { break };
@@ -151,5 +164,5 @@ pub(super) async fn subscribe(
         }
         // Dropping the subscriber unsubscribes.
     });
-    Ok(receiver)
+    Ok(Listening { messages, stop: Some(stop) })
 }

@@ -9,12 +9,16 @@ use futures::FutureExt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
+/// Longest wait for one more request after shutdown has begun.
+const DRAIN: Duration = Duration::from_secs(2);
+
 impl Bus {
     /// Answers every request at `subject` with what `handler` returns, up to `concurrency` at a time, until
-    /// shutdown; then takes no more and lets the started ones finish.
+    /// shutdown; then unsubscribes, and answers those that have arrived.
     ///
     /// Returns when subscribed; the work goes on in the background. A handler that panics refuses its
     /// request with `internal` and harms no other.
@@ -70,11 +74,19 @@ impl Bus {
     {
         let slots = Arc::new(Semaphore::new(concurrency));
         let shutdown = self.0.parts.shutdown.clone();
+        // Held so that the process stays until the last request that arrived is answered.
+        let _serving = shutdown.guard();
+        let mut draining = false;
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             let incoming = tokio::select! {
-                () = shutdown.wait() => return,
-                incoming = requests.next() => incoming,
+                () = shutdown.wait(), if !draining => {
+                    // What has arrived is still answered; the next request goes to another member.
+                    draining = true;
+                    requests.drain();
+                    continue;
+                }
+                incoming = next(&mut requests, draining) => incoming,
             };
             let Some(incoming) = incoming else { return };
             let (bus, handler, guard) = (self.clone(), Arc::clone(&handler), shutdown.guard());
@@ -120,6 +132,11 @@ impl Bus {
         }
         self.0.metrics.handled.observe(&[label], self.0.parts.clock.monotonic().saturating_sub(start));
     }
+}
+
+/// The next request; when draining, waits only a moment: without a connection the end never comes.
+async fn next(requests: &mut Subscription, draining: bool) -> Option<Incoming> {
+    if draining { tokio::time::timeout(DRAIN, requests.next()).await.ok()? } else { requests.next().await }
 }
 
 /// What a handler gives back.

@@ -1,7 +1,7 @@
 //! Messages that arrive.
 
 use super::error::BusError;
-use super::message::{BLOB, ERROR, Headers, Raw};
+use super::message::{BLOB, ERROR, Headers, Listening, Raw};
 use super::metrics::verb;
 use super::{Bus, transfer};
 use crate::propagation;
@@ -14,10 +14,11 @@ const FETCHES: usize = 64;
 /// Yields the messages of a subject. Dropping it unsubscribes.
 pub struct Subscription {
     bus: Bus,
-    raw: mpsc::Receiver<Raw>,
+    raw: Listening,
     fetched: mpsc::Receiver<Option<Incoming>>,
     fetches: mpsc::Sender<Option<Incoming>>,
     under_way: usize,
+    ended: bool,
 }
 
 /// A message that has arrived, whole.
@@ -48,14 +49,23 @@ impl std::fmt::Debug for Incoming {
 }
 
 impl Subscription {
-    pub(super) fn new(bus: Bus, raw: mpsc::Receiver<Raw>) -> Self {
+    pub(super) fn new(bus: Bus, raw: Listening) -> Self {
         let (fetches, fetched) = mpsc::channel(FETCHES);
-        Self { bus, raw, fetched, fetches, under_way: 0 }
+        Self { bus, raw, fetched, fetches, under_way: 0, ended: false }
     }
 
-    /// The next message; `None` when the bus is gone. Cancel-safe.
+    /// Unsubscribes, so that no message is lost: [`Subscription::next`] yields what has arrived already, then
+    /// `None`.
+    pub fn drain(&mut self) {
+        self.raw.drain();
+    }
+
+    /// The next message; `None` when drained or when the bus is gone. Cancel-safe.
     pub async fn next(&mut self) -> Option<Incoming> {
         loop {
+            if self.ended && self.under_way == 0 {
+                return None;
+            }
             tokio::select! {
                 Some(fetched) = self.fetched.recv() => {
                     self.under_way = self.under_way.saturating_sub(1);
@@ -63,8 +73,11 @@ impl Subscription {
                         return fetched;
                     }
                 }
-                raw = self.raw.recv() => {
-                    let raw = raw?;
+                raw = self.raw.messages.recv(), if !self.ended => {
+                    let Some(raw) = raw else {
+                        self.ended = true;
+                        continue;
+                    };
                     if raw.headers.get(BLOB).is_none() {
                         return Some(Incoming::new(self.bus.clone(), raw, None));
                     }
