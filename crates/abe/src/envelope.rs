@@ -128,14 +128,11 @@ struct Split {
     commitment: Hmac<Sha256>,
 }
 
-fn split(kind: Kind, key: &Secret32, associated: &[u8]) -> Result<Split, AbeError> {
+fn split(kind: Kind, key: &Secret32, associated: &[u8]) -> Split {
     let label = kind.name().as_bytes();
-    let committing = hash::derive(key.expose(), "commitment key", &[label]);
-    // HMAC takes keys of any length, so this never fails.
-    let commitment = <Hmac<Sha256> as Mac>::new_from_slice(committing.as_ref());
-    let mut commitment = commitment.map_err(|_| AbeError::DoesNotOpen { what: kind.name() })?;
+    let mut commitment = hash::keyed(&hash::derive(key.expose(), "commitment key", &[label]));
     commitment.update(associated);
-    Ok(Split { encryption: hash::derive(key.expose(), "encryption key", &[label]), commitment })
+    Split { encryption: hash::derive(key.expose(), "encryption key", &[label]), commitment }
 }
 
 /// What both commitment and AEAD authenticate besides the ciphertext.
@@ -159,7 +156,7 @@ pub(crate) fn seal(
     let mut nonce = [0u8; NONCE_BYTES];
     rng.fill_bytes(&mut nonce);
     let aad = associated(kind, &nonce, context)?;
-    let split = split(kind, key, &aad)?;
+    let split = split(kind, key, &aad);
     let payload = Payload { msg: plaintext, aad: &aad };
     let ciphertext = kind.encrypt(&split.encryption, &nonce, payload);
     let ciphertext = ciphertext.ok_or(AbeError::DoesNotOpen { what: kind.name() })?;
@@ -182,7 +179,7 @@ pub(crate) fn open(
     let nonce = reader.array::<NONCE_BYTES>()?;
     let commitment = reader.array::<COMMITMENT_BYTES>()?;
     let aad = associated(kind, nonce, context)?;
-    let split = split(kind, key, &aad)?;
+    let split = split(kind, key, &aad);
     if split.commitment.verify(commitment.into()).is_err() {
         return Err(refused);
     }

@@ -1,10 +1,12 @@
 //! Hashing to the curve, coins and key derivation, each under a label of its own.
 
 use hkdf::Hkdf;
+use hmac::digest::KeyInit;
+use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use sha3::Shake256;
 use sha3::digest::{ExtendableOutput, Update, XofReader};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::attribute::Term;
 use crate::codec::Writer;
@@ -106,17 +108,53 @@ pub(crate) fn challenge(transcript: &[u8]) -> Scalar {
     Scalar::from_wide(&wide)
 }
 
+/// HMAC-SHA-256 (RFC 2104) under a key of at most a block, which needs no hashing and cannot fail.
+pub(crate) fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    let mut block = Zeroizing::new([0u8; 64]);
+    for (to, from) in block.iter_mut().zip(key) {
+        *to = *from;
+    }
+    <Hmac<Sha256> as KeyInit>::new((&*block).into())
+}
+
 /// HKDF-SHA-256 (RFC 5869) to 32 bytes; the label and all fields are bound with their lengths.
 pub(crate) fn derive(secret: &[u8], label: &str, fields: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     let mut info = Writer::new().text(label);
     for field in fields {
         info = info.bytes(field);
     }
-    let mut out = Zeroizing::new([0u8; 32]);
-    let expanded = Hkdf::<Sha256>::new(Some(SALT_KDF), secret).expand(&info.finish(), out.as_mut());
-    if expanded.is_err() {
-        // Unreachable: expand refuses only outputs over 255·32 bytes (RFC 5869 §2.3).
-        out.zeroize();
+    let (extracted, _) = Hkdf::<Sha256>::extract(Some(SALT_KDF), secret);
+    let extracted = Zeroizing::new(<[u8; 32]>::from(extracted));
+    // §2.3 for one block: T(1) = HMAC(PRK, info | 0x01).
+    let mut expand = keyed(&extracted);
+    Mac::update(&mut expand, &info.finish());
+    Mac::update(&mut expand, &[1]);
+    Zeroizing::new(expand.finalize().into_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derivation_is_hkdf() {
+        let mut expected = [0u8; 32];
+        let info = Writer::new().text("label").bytes(b"field").finish();
+        Hkdf::<Sha256>::new(Some(SALT_KDF), b"secret").expand(&info, &mut expected).unwrap();
+        assert_eq!(*derive(b"secret", "label", &[b"field"]), expected);
     }
-    out
+
+    #[test]
+    fn coins_differ_by_kind_index_message_and_context() {
+        let scalar = |m, c, kind, index| Coins::new(&[m; 32], &[c; 32]).scalar(kind, index).to_bytes();
+        let mut seen = std::collections::BTreeSet::new();
+        let kinds = [CoinKind::Secret, CoinKind::SecretColumn, CoinKind::ZeroColumn, CoinKind::Row];
+        for kind in kinds {
+            for index in 0..20 {
+                for (m, c) in [(0, 0), (0, 1), (1, 0)] {
+                    assert!(seen.insert(scalar(m, c, kind, index)));
+                }
+            }
+        }
+    }
 }
