@@ -147,6 +147,7 @@ leafnodes {
   remotes: [
     {{- range $i, $remote := . }}
     { url: $LEAF_{{ $i }}_URL, account: "{{ $organisation }}"
+      tls { ca_file: "/etc/nats-ca/ca.crt" }
       deny_imports: {{ include "consilium.nats.inside" $ }}
       deny_exports: {{ include "consilium.nats.inside" $ }} }
     {{- end }}

@@ -12,6 +12,8 @@ mod golden;
 #[cfg(test)]
 mod helm;
 #[cfg(test)]
+mod hubs;
+#[cfg(test)]
 mod nats;
 #[cfg(test)]
 mod network;

@@ -15,7 +15,7 @@ use regex::Regex;
 use crate::helm::{RENDERED, Rendered, ready, rendered, run, text, tool};
 
 /// A password that nats-server would read as a number if the chart did not quote it.
-const PASSWORD: &str = "12e4567890123456";
+pub const PASSWORD: &str = "12e4567890123456";
 
 fn conf(render: &Rendered) -> Option<&str> {
     Some(text(&render.find("ConfigMap", "-nats")?["data"]["nats.conf"]))
@@ -28,7 +28,10 @@ fn prepared(conf: &str, name: &str, server: &mut Command) -> PathBuf {
     // No certificate here; the line is asserted where it is removed.
     let tls = Regex::new(r#"(?m)^ *tls \{ cert_file: "/run/secrets/nats/tls/tls.crt", .*\}$"#).unwrap();
     assert_eq!(tls.is_match(conf), conf.contains("listen: \"0.0.0.0:7422\""));
-    let here = tls.replace(conf, "").replace("/run/nats/nats.pid", &scratch.join("pid").to_string_lossy());
+    let ca = Regex::new(r#"(?m)^ *tls \{ ca_file: "/etc/nats-ca/ca.crt" \}$"#).unwrap();
+    assert_eq!(ca.find_iter(conf).count(), conf.matches("_URL, account:").count(), "a hub without a CA");
+    let conf = ca.replace_all(conf, "");
+    let here = tls.replace(&conf, "").replace("/run/nats/nats.pid", &scratch.join("pid").to_string_lossy());
     for variable in Regex::new(r"\$([A-Z0-9_]+)").unwrap().captures_iter(&here) {
         let value = match &variable[1] {
             name if name.ends_with("_URL") => {
@@ -162,7 +165,7 @@ fn a_hub_exports_and_imports_what_crosses() {
 }
 
 /// A running server; ended when dropped.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -202,7 +205,17 @@ fn a_service_may_do_its_own_and_no_other() {
     let ports = path.with_file_name("ports");
     let _ = fs::remove_dir_all(&ports);
     fs::create_dir_all(&ports).unwrap();
-    let _running = Running(server.arg("-c").arg(&path).arg("--ports_file_dir").arg(&ports).spawn().unwrap());
+    let _running = Running(
+        server
+            .arg("-c")
+            .arg(&path)
+            .arg("-l")
+            .arg(path.with_file_name("log"))
+            .arg("--ports_file_dir")
+            .arg(&ports)
+            .spawn()
+            .unwrap(),
+    );
     let address = Regex::new(r#""nats":\s*\[\s*"nats://127.0.0.1:(\d+)""#).unwrap();
     let mut port = None;
     for _ in 0..100 {
