@@ -114,6 +114,38 @@ mod flow {
     }
 
     #[test]
+    fn the_largest_policy_opens() {
+        let (public, secret) = authorities(2);
+        let gid = Gid::new("did:key:z6MkBob").unwrap();
+        let attributes: Vec<_> = (0..128).map(|i| Attribute::parse(&format!("a{i}")).unwrap()).collect();
+        let mut keys = Vec::new();
+        let mut terms = Vec::new();
+        for secret in &secret {
+            keys.extend(authority::issue_all(secret, &gid, &attributes, &mut rng(6)));
+            terms.extend(attributes.iter().map(|a| a.at(secret.authority()).to_string()));
+        }
+        // 200 of 256: the coefficients are Lagrange's, none of them 1.
+        let policy = AccessPolicy::parse(&format!("200 of ({})", terms.join(", "))).unwrap();
+        let (header, expected) = kem::encapsulate(&policy, &public, &context(), &mut rng(2)).unwrap();
+        let header = Header::from_bytes(&header.to_bytes()).unwrap();
+        keys.truncate(200);
+        let found = kem::decapsulate(&header, &context(), &public, &gid, &keys, &[0; 32]).unwrap();
+        assert!(found.ct_eq(&expected));
+        keys.truncate(199);
+        assert!(kem::decapsulate(&header, &context(), &public, &gid, &keys, &[0; 32]).is_err());
+    }
+
+    #[test]
+    fn keys_may_be_shared_between_threads() {
+        fn shareable<T: Send + Sync>() {}
+        shareable::<AuthorityPublicKey>();
+        shareable::<AuthoritySecretKey>();
+        shareable::<AttributeKey>();
+        shareable::<PublicKeys>();
+        shareable::<Header>();
+    }
+
+    #[test]
     fn a_record_goes_from_plaintext_to_a_clinician() {
         let (public, secret) = authorities(2);
         let policy = all_of(2);
