@@ -8,7 +8,6 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-MAKEFLAGS += --no-print-directory
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CONSILIUM_REQUIRE_TEST_DATA
@@ -58,7 +57,7 @@ test: ## everything: format, lints, all tests, chart, demo-check
 	$(STAGE) clippy cargo clippy --locked --workspace --all-targets -- -D warnings; \
 	$(STAGE) build cargo build --locked --workspace --bins; \
 	$(STAGE) tests cargo test --locked --workspace --no-fail-fast; \
-	$(MAKE) demo-check
+	$(STAGE) demo-check $(CARGO_TARGET_DIR)/debug/demo-check
 
 .PHONY: lint
 lint: ## format and lints only; also shellcheck and cargo deny where installed
