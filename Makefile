@@ -95,9 +95,10 @@ fmt: ## format all Rust code
 	@cargo fmt --all
 
 .PHONY: gen
-gen: ## generate again what is generated and committed: protobuf messages, chart golden
+gen: ## generate again what is committed: protobuf messages, sums of new migrations, chart golden
 	@$(STAGE) proto env CONSILIUM_BLESS=1 cargo test --locked -p consilium-contracts generated
 	@scripts/setup.sh test
+	@$(STAGE) sums env CONSILIUM_BLESS=1 cargo test --locked -p consilium-e2e --test tidy migrations
 	@$(STAGE) golden env CONSILIUM_BLESS=1 cargo test --locked -p consilium-e2e --test chart golden
 
 .PHONY: images
