@@ -126,14 +126,16 @@ pub struct Unevaluated {
     pub extensions: u64,
     /// Profiles claimed in `meta.profile` and not checked.
     pub profiles: u64,
-    /// Forms, bindings and references of withheld leaves.
+    /// Constraints whose FHIRPath could not be evaluated here, or depends on the time.
+    pub invariants: u64,
+    /// Forms, bindings and references of withheld leaves, and constraints that may depend on them.
     pub withheld: u64,
 }
 
 impl Unevaluated {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.terminology + self.extensions + self.profiles + self.withheld
+        self.terminology + self.extensions + self.profiles + self.invariants + self.withheld
     }
 }
 

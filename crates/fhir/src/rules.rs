@@ -5,6 +5,7 @@ pub(crate) mod bundle;
 pub(crate) mod contained;
 pub(crate) mod datatype;
 pub(crate) mod extension;
+pub(crate) mod invariant;
 pub(crate) mod narrative;
 pub(crate) mod primitive;
 pub(crate) mod reference;
@@ -21,7 +22,9 @@ pub(crate) fn whole<'t, 'a>(
     def: &TypeDef,
     reached: Reached,
 ) {
+    // An ElementDefinition's id is a path that snapshot and differential share.
     if def.kind != TypeKind::Resource
+        && def.special != Special::ElementDefinition
         && let Some(id) = node.get("id")
         && !walk.is_withheld(id.id())
     {
@@ -76,7 +79,7 @@ pub(crate) fn text<'t, 'a>(
 }
 
 /// Host in a domain reserved for examples (RFC 2606).
-fn is_example_url(text: &str) -> bool {
+pub(crate) fn is_example_url(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else { return false };
     let host = rest.split(['/', ':', '?', '#']).next().unwrap_or_default();
     let mut labels = host.rsplit('.');

@@ -253,13 +253,8 @@ impl Schema {
         codes.iter().skip(from).take_while(move |c| self.str(c.code) == code)
     }
 
-    /// A system that occurs in the value set.
-    pub(crate) fn first_system(&self, set: &ValueSet) -> &str {
-        set.codes.of(&self.codes).first().map_or("", |c| self.str(c.system))
-    }
-
-    pub(crate) fn invariants(&self, run: Run) -> &[Invariant] {
-        run.of(&self.invariants)
+    pub(crate) fn invariants(&self) -> &[Invariant] {
+        &self.invariants
     }
 
     pub(crate) fn search_params(&self) -> &[SearchParam] {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::fhirpath::Program;
 use crate::report::{Placer, Report};
+use crate::rules;
 use crate::schema::Schema;
 use crate::tape::{Limits, NodeId, Tape};
 use crate::walk::Walk;
@@ -30,6 +32,12 @@ pub struct Options {
     pub security_checks: bool,
     /// Accept urls of the reserved `example` domains.
     pub example_urls: bool,
+    /// Evaluate the constraints of the definitions in FHIRPath. Without, only those that a native
+    /// rule decides are checked.
+    pub invariants: bool,
+    /// Check constraints that the definitions call best practice, such as dom-6 (a resource should
+    /// have a narrative).
+    pub best_practice: bool,
     /// More issues than this are cut off, with a notice.
     pub max_issues: usize,
 }
@@ -41,6 +49,8 @@ impl Default for Options {
             extension_domains: Vec::new(),
             security_checks: false,
             example_urls: true,
+            invariants: true,
+            best_practice: false,
             max_issues: 1000,
         }
     }
@@ -50,12 +60,15 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct Validator {
     schema: Arc<Schema>,
+    /// The constraints of the schema, by row; `None` for one that a native rule decides.
+    programs: Arc<[Option<Program>]>,
 }
 
 impl Validator {
-    /// A validator for `schema`.
+    /// A validator for `schema`; compiles its constraints.
     pub fn new(schema: Arc<Schema>) -> Self {
-        Validator { schema }
+        let programs = rules::invariant::compile_all(&schema);
+        Validator { schema, programs: programs.into() }
     }
 
     /// The schema.
@@ -79,7 +92,7 @@ impl Validator {
 
     /// `withheld`: sorted ids of leaves whose value is unknown.
     pub(crate) fn walk(&self, tape: &Tape<'_>, options: &Options, withheld: &[NodeId]) -> Report {
-        let mut walk = Walk::new(&self.schema, tape, options, withheld);
+        let mut walk = Walk::new(&self.schema, tape, options, &self.programs, withheld);
         walk.document();
         walk.into_report(|tape| Placer::new(&self.schema, tape))
     }

@@ -4,6 +4,7 @@ mod container;
 mod found;
 mod member;
 
+use crate::fhirpath::Program;
 use crate::report::{IssueCode, Report, Unevaluated};
 use crate::rules;
 use crate::schema::{Schema, Slot, Special, TypeDef, TypeId, TypeKind};
@@ -19,6 +20,8 @@ const MAX_DEPTH: usize = 200;
 /// One step from a type to a member.
 #[derive(Clone, Copy)]
 pub(crate) struct Step {
+    /// The object that holds the member.
+    pub node: NodeId,
     pub ty: TypeId,
     pub child: u8,
 }
@@ -38,6 +41,10 @@ pub(crate) struct Walk<'v, 't, 'a> {
     pub schema: &'v Schema,
     pub tape: &'t Tape<'a>,
     pub options: &'v Options,
+    pub programs: &'v [Option<Program>],
+    /// The innermost resource, contained or not, and the outermost one that is not contained.
+    pub resource: NodeId,
+    pub root_resource: NodeId,
     withheld: &'v [NodeId],
     pub found: Vec<Found>,
     pub unevaluated: Unevaluated,
@@ -53,12 +60,16 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         schema: &'v Schema,
         tape: &'t Tape<'a>,
         options: &'v Options,
+        programs: &'v [Option<Program>],
         withheld: &'v [NodeId],
     ) -> Self {
         Walk {
             schema,
             tape,
             options,
+            programs,
+            resource: NodeId::ROOT,
+            root_resource: NodeId::ROOT,
             withheld,
             found: Vec::new(),
             unevaluated: Unevaluated::default(),
@@ -110,10 +121,14 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         };
         let Some(def) = self.schema.def(ty).copied() else { return };
         let reached = Reached { slot: None, modifier: false, beside_value: false };
+        let outer = (self.resource, self.root_resource);
+        self.resource = node.id();
         if contained {
             self.object(node, ty, &def, reached);
+            self.resource = outer.0;
             return;
         }
+        self.root_resource = node.id();
         let trail = std::mem::take(&mut self.trail);
         self.open_container(node);
         let bundle = def.special == Special::Bundle;
@@ -126,6 +141,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             self.close_bundle();
         }
         self.trail = trail;
+        (self.resource, self.root_resource) = outer;
     }
 
     /// Every member of an object, then what the object needs as a whole.
@@ -171,7 +187,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
                 *before = index;
             }
             seen |= bit;
-            self.trail.push(Step { ty, child: slot.child });
+            self.trail.push(Step { node: node.id(), ty, child: slot.child });
             self.member(node, member, child, slot, beside);
             self.trail.pop();
         }
@@ -182,6 +198,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             self.invariant(node, "http://hl7.org/fhir/StructureDefinition/Element#ele-1", text);
         }
         rules::whole(self, node, def, reached);
+        rules::invariant::check(self, node, ty, def.invariants);
         self.depth -= 1;
     }
 
@@ -208,24 +225,5 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             self.schema.str(def.name),
         );
         self.error(member, IssueCode::Structure, "fhir.property.unknown", text);
-    }
-
-    /// Names along the trail: `Patient.contact.name`.
-    pub(crate) fn element_path(&self) -> String {
-        let mut path = String::new();
-        for step in &self.trail {
-            let Some(def) = self.schema.def(step.ty) else { continue };
-            if path.is_empty() {
-                path.push_str(self.schema.str(def.name));
-            }
-            if let Some(child) = self.schema.children(def).get(usize::from(step.child)) {
-                path.push('.');
-                path.push_str(self.schema.str(child.name));
-                if child.choice {
-                    path.push_str("[x]");
-                }
-            }
-        }
-        path
     }
 }

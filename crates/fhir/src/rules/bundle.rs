@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::reference::{self, is_conditional, unversioned};
-use crate::report::IssueCode;
+use crate::report::{IssueCode, Severity};
 use crate::rules::primitive::is_absolute;
 use crate::tape::{Cursor, Kind, NodeId};
 use crate::walk::{ReferenceUse, Walk};
@@ -113,19 +113,28 @@ fn resolve<'t, 'a>(
     }
     let base = from.and_then(|e| e.full_url.as_deref()).and_then(reference::rest_base);
     let target = reference::absolute(base, unversioned(&used.url));
-    let found = target.as_deref().and_then(|url| index.by_full_url(url));
+    let found = match target.as_deref() {
+        Some(url) => index.by_full_url(url),
+        // Relative from an entry without server: an entry named by the same uuid is meant.
+        None => used.url.rsplit('/').next().and_then(|id| index.by_full_url(&format!("urn:uuid:{id}"))),
+    };
     match found {
         Some(entry) => {
-            if reference::implied_type(&used.url).is_none()
-                && !reference::allowed(walk.schema, used.targets, &entry.ty)
-            {
+            let differs = match reference::implied_type(&used.url) {
+                Some(name) => name != entry.ty,
+                None => !reference::allowed(walk.schema, used.targets, &entry.ty),
+            };
+            if differs && !entry.ty.is_empty() {
                 reference::wrong_target(walk, node);
             }
         }
         None if used.url.starts_with("urn:uuid:") || used.url.starts_with("urn:oid:") => {
             let text = "no entry of this bundle has this full url, and it can be resolved nowhere \
                 else; add the entry or correct the reference";
-            walk.error(node, IssueCode::NotFound, "fhir.reference.unresolved", text);
+            // Whoever is to process the bundle as a whole cannot; a collection may stay incomplete.
+            let whole = index.is(&["transaction", "batch", "document", "message"]);
+            let severity = if whole { Severity::Error } else { Severity::Warning };
+            walk.note(node, severity, IssueCode::NotFound, "fhir.reference.unresolved", text);
         }
         None if index.is(&["document"]) && !is_absolute(&used.url) => {
             let text = "a document carries all that it refers to, and no entry has this full url; \
@@ -240,12 +249,12 @@ fn entry_rules<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, index: &Index<'t, 'a>, entry
     if !is_absolute(url) {
         let text = "a full url is absolute: a url of a server, or `urn:uuid:` and a uuid";
         walk.error(url_node, IssueCode::Value, "fhir.bundle.full-url", text);
-    } else if let (Some(name), Some(id)) = (reference::implied_type(url), entry.id.as_deref()) {
+    } else if let Some(name) = reference::implied_type(url) {
         // A RESTful full url ends in the type and id of its resource.
         let last = url.rsplit('/').next().unwrap_or_default();
         let resource = entry.resource.is_some() && walk.schema.resource_type(name).is_some();
         let creates = index.is(&["transaction", "batch"]);
-        if resource && !creates && (name != entry.ty || last != id) {
+        if resource && !creates && (name != entry.ty || entry.id.as_deref() != Some(last)) {
             let text = "this full url ends in another type or id than its resource has; correct one";
             walk.error(url_node, IssueCode::BusinessRule, "fhir.bundle.full-url-id", text);
         }

@@ -1,11 +1,22 @@
 //! Extensions (<https://hl7.org/fhir/R4/extensibility.html>).
 
+use crate::fhirpath::{CompileOptions, Context, Element, EvalLimits, Item, compile};
 use crate::report::IssueCode;
+use crate::rules::is_example_url;
 use crate::rules::primitive::is_absolute;
-use crate::schema::{Definition, Special};
+use crate::schema::{Definition, Special, TypeId};
 use crate::tape::Cursor;
 use crate::validate::UnknownExtensions;
-use crate::walk::{Reached, Walk};
+use crate::walk::{Reached, Step, Walk};
+
+/// Extensions of our own reports (and of those of the HL7 validator) that the core package does not
+/// define; they stand on OperationOutcome.issue.
+const OF_OUTCOMES: &[&str] = &[
+    "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-line",
+    "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-col",
+    "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-server",
+    "http://hl7.org/fhir/StructureDefinition/operationoutcome-message-id",
+];
 
 pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, reached: Reached) {
     let value = node.children().find(|c| {
@@ -49,7 +60,9 @@ fn inside_extension(walk: &Walk<'_, '_, '_>) -> bool {
 }
 
 fn unknown<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, url: &str, reached: Reached) {
-    let allowed = walk.options.extension_domains.iter().any(|d| url.starts_with(d.as_str()));
+    let allowed = walk.options.extension_domains.iter().any(|d| url.starts_with(d.as_str()))
+        || (walk.options.example_urls && is_example_url(url))
+        || (OF_OUTCOMES.contains(&url) && on_element(walk, "OperationOutcome.issue"));
     if reached.modifier && !allowed {
         let text = "no loaded package defines this modifier extension, so the element cannot be \
             understood; load its package or remove it";
@@ -91,10 +104,29 @@ fn known<'t, 'a>(
             walk.error(value, IssueCode::Extension, "fhir.extension.value-type", text);
         }
     }
+    parts(walk, node, definition);
     if !in_context(walk, definition) {
         let text = "the definition of this extension does not allow it on this element; move or \
             remove it";
         walk.error(node, IssueCode::Extension, "fhir.extension.context", text);
+    }
+}
+
+/// The extensions inside a complex extension are those its definition names.
+fn parts<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, definition: &Definition) {
+    let schema = walk.schema;
+    if definition.parts.len == 0 {
+        return;
+    }
+    for part in node.get("extension").into_iter().flat_map(Cursor::children) {
+        let Some(url) = part.get("url").filter(|u| !walk.is_withheld(u.id())) else { continue };
+        let known = url
+            .as_str()
+            .is_none_or(|u| is_absolute(&u) || schema.names(definition.parts).any(|name| name == u));
+        if !known {
+            let text = "the definition of the outer extension names no part with this url; correct it";
+            walk.error(url, IssueCode::Extension, "fhir.extension.part", text);
+        }
     }
 }
 
@@ -103,48 +135,82 @@ fn known<'t, 'a>(
 fn in_context(walk: &Walk<'_, '_, '_>, definition: &Definition) -> bool {
     let schema = walk.schema;
     let mut contexts = schema.names(definition.contexts).peekable();
-    if contexts.peek().is_none() {
-        return true;
-    }
-    // The last step leads to the extension itself; the one before to the element that holds it.
-    let Some(holder) = walk.trail.last() else { return true };
-    let mut types = Vec::new();
-    let mut at = Some(holder.ty);
-    while let Some(ty) = at.filter(|_| types.len() < 16) {
-        types.push(schema.type_name(ty));
-        at = schema.base_type(ty);
-    }
-    let path = walk.element_path();
-    let path = path.rsplit_once('.').map_or("", |(holder, _)| holder);
-    contexts.any(|context| match context.split_once(':') {
-        Some(("element", expression)) => {
-            let expression = expression.rsplit('#').next().unwrap_or_default();
-            expression == path
-                || types.contains(&expression)
-                || matches!(expression, "Element" | "*")
-                || ends_in(walk, expression)
-        }
-        // Contexts on other extensions and FHIRPath contexts are not decided here.
-        _ => true,
-    })
+    contexts.peek().is_none()
+        || contexts.any(|context| match context.split_once(':') {
+            Some(("element", expression)) => on_element(walk, expression),
+            Some(("extension", url)) => on_extension(walk, url),
+            Some(("fhirpath", expression)) => on_path(walk, expression),
+            _ => true,
+        })
 }
 
-/// `ElementDefinition.type` matches wherever an ElementDefinition stands: compare the expression
-/// with the trail from each step on.
-fn ends_in(walk: &Walk<'_, '_, '_>, expression: &str) -> bool {
-    let steps = walk.trail.get(..walk.trail.len().saturating_sub(1)).unwrap_or_default();
-    (0..steps.len()).any(|from| {
-        let mut path = String::new();
-        for step in steps.get(from..).unwrap_or_default() {
-            let Some(def) = walk.schema.def(step.ty) else { return false };
-            if path.is_empty() {
-                path.push_str(walk.schema.str(def.name));
-            }
-            if let Some(child) = walk.schema.children(def).get(usize::from(step.child)) {
-                path.push('.');
-                path.push_str(walk.schema.str(child.name));
-            }
-        }
-        path == expression.strip_suffix("[x]").unwrap_or(expression)
+/// The trail leads from the resource to the extension; its last step starts at the holder.
+fn on_element(walk: &Walk<'_, '_, '_>, expression: &str) -> bool {
+    let expression = expression.rsplit('#').next().unwrap_or_default();
+    let wanted: Vec<&str> = expression.split('.').collect();
+    let (Some((first, rest)), Some((last, steps))) = (wanted.split_first(), walk.trail.split_last()) else {
+        return true;
+    };
+    // In R4 the context Element is anywhere, resources included.
+    if *first == "*" || expression == "Element" {
+        return true;
+    }
+    if rest.is_empty() {
+        return is_type(walk, last.ty, first);
+    }
+    // `Patient.contact.name`, `ElementDefinition.type` or `DomainResource.text`: the same steps,
+    // from an element of the named type on.
+    let Some(tail) = steps.len().checked_sub(rest.len()).and_then(|at| steps.get(at..)) else {
+        return false;
+    };
+    let same = tail.iter().zip(rest).all(|(step, wanted)| {
+        let name = step_name(walk, step).unwrap_or_default();
+        wanted.strip_suffix("[x]").unwrap_or(wanted) == name
+    });
+    let starts = tail.first().is_some_and(|step| is_type(walk, step.ty, first));
+    // Steps through backbone elements change the type on the way: compare with their names too.
+    same && (starts || tail.first().is_some_and(|s| walk.schema.type_name(s.ty).starts_with(first)))
+}
+
+fn step_name<'v>(walk: &Walk<'v, '_, '_>, step: &Step) -> Option<&'v str> {
+    let def = walk.schema.def(step.ty)?;
+    let child = walk.schema.children(def).get(usize::from(step.child))?;
+    Some(walk.schema.str(child.name))
+}
+
+fn is_type(walk: &Walk<'_, '_, '_>, ty: TypeId, name: &str) -> bool {
+    let schema = walk.schema;
+    if matches!(name, "CanonicalResource" | "MetadataResource") {
+        // Interfaces of later releases: whatever has the elements of a canonical resource.
+        let has = |key| schema.member(ty, key).is_some();
+        return has("url") && has("version") && has("status") && has("date");
+    }
+    name == schema.type_name(ty) || schema.type_named(name).is_some_and(|wanted| schema.is_a(ty, wanted))
+}
+
+fn on_extension(walk: &Walk<'_, '_, '_>, url: &str) -> bool {
+    // The holder is the extension itself or, for an extension on its value, just inside it.
+    walk.trail
+        .iter()
+        .rev()
+        .take(2)
+        .any(|step| walk.tape.cursor(step.node).get("url").is_some_and(|u| u.str_is(url)))
+}
+
+/// A FHIRPath context selects the holder from the resource. What cannot be evaluated cheaply is
+/// taken as fitting.
+fn on_path(walk: &Walk<'_, '_, '_>, expression: &str) -> bool {
+    let (Some(first), Some(last)) = (walk.trail.first(), walk.trail.last()) else { return true };
+    let options = CompileOptions { lenient: true, schema: Some(walk.schema), ..CompileOptions::default() };
+    let Ok(program) = compile(expression, &options) else { return true };
+    let root = Element { node: Some(first.node), companion: None, ty: Some(first.ty) };
+    let context = Context::new(walk.tape, Some(walk.schema))
+        .at(root)
+        .with_resource(first.node)
+        .with_limits(EvalLimits { work: 20_000, text: 10_000 });
+    let Ok(found) = program.evaluate(&context) else { return true };
+    found.iter().any(|item| match item {
+        Item::Element(e) => e.node == Some(last.node) || e.companion == Some(last.node),
+        Item::Value(_) => false,
     })
 }

@@ -139,7 +139,13 @@ const ATTRIBUTES: &[&str] = &[
 ];
 
 pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, text: &str) {
-    match scan(text) {
+    let mut links = Vec::new();
+    let scanned = scan(text, &mut links);
+    for id in links.iter().filter_map(|l| l.strip_prefix('#')) {
+        // An image or link may show a contained resource.
+        let _ = walk.use_contained(id, node.id());
+    }
+    match scanned {
         Ok(true) => {}
         Ok(false) => {
             let text = "the narrative says nothing; give it text or an image, or leave it out";
@@ -160,7 +166,7 @@ pub(crate) fn looks_like_html(text: &str) -> bool {
 }
 
 /// Reads the whole text as one `div`; `true` if there is content to read or see.
-fn scan(text: &str) -> Result<bool, &'static str> {
+fn scan<'x>(text: &'x str, links: &mut Vec<&'x str>) -> Result<bool, &'static str> {
     const NO_XML: &str = "the narrative is no well-formed XHTML; correct its tags";
     let mut rest = text.trim_start();
     let mut open: Vec<&str> = Vec::new();
@@ -194,7 +200,7 @@ fn scan(text: &str) -> Result<bool, &'static str> {
             if open.is_empty() && started {
                 return Err("the narrative is one `div` and nothing beside it");
             }
-            let read = start_tag(tag)?;
+            let read = start_tag(tag, links)?;
             if !started && read.name != "div" {
                 return Err("the narrative starts with `<div xmlns=\"http://www.w3.org/1999/xhtml\">`");
             }
@@ -221,7 +227,7 @@ struct Tag<'x> {
     rest: &'x str,
 }
 
-fn start_tag(tag: &str) -> Result<Tag<'_>, &'static str> {
+fn start_tag<'x>(tag: &'x str, links: &mut Vec<&'x str>) -> Result<Tag<'x>, &'static str> {
     const NO_TAG: &str = "the narrative is no well-formed XHTML; correct its tags";
     let name_len = tag.bytes().take_while(|b| is_name_byte(*b)).count();
     let (name, mut rest) = tag.split_at_checked(name_len).ok_or(NO_TAG)?;
@@ -248,6 +254,9 @@ fn start_tag(tag: &str) -> Result<Tag<'_>, &'static str> {
         entities(value)?;
         if !ATTRIBUTES.contains(&attribute) {
             return Err("the narrative holds an attribute that is not allowed; remove scripts and events");
+        }
+        if matches!(attribute, "src" | "href") {
+            links.push(value);
         }
         if attribute == "xmlns" {
             if value != XHTML {

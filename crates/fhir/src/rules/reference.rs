@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::report::IssueCode;
+use crate::report::{IssueCode, Severity};
 use crate::rules::primitive::{is_absolute, is_id};
 use crate::schema::{NONE, Run, Schema, TypeId};
 use crate::tape::Cursor;
@@ -45,7 +45,8 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, r
         }
     } else if !is_absolute(&url) && !is_conditional(&url) {
         let text = "a reference is a url, `Type/id`, or `#` and the id of a contained resource";
-        walk.error(reference, IssueCode::Value, "fhir.reference.form", text);
+        let severity = if url.contains('/') { Severity::Warning } else { Severity::Error };
+        walk.note(reference, severity, IssueCode::Value, "fhir.reference.form", text);
     }
     if let Some(container) = walk.containers.last_mut() {
         container.uses.push(ReferenceUse { node: reference.id(), url, targets });

@@ -109,9 +109,9 @@ structs! {
     Slot { name, child, ty, targets, action }
     ValueSet { url, membership, codes }
     Code { code, system }
-    Invariant { key, source, expression, human, is_error }
+    Invariant { key, source, expression, human, is_error, best_practice }
     SearchParam { code, kind, base, expression, url }
-    Definition { url, ty, modifier, values, contexts }
+    Definition { url, ty, modifier, values, parts, contexts }
     PackageInfo { name, version, sha256 }
 }
 

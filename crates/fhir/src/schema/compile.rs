@@ -11,6 +11,7 @@ use crate::package::{Package, PackageError};
 use crate::tape::{Cursor, Limits, Tape};
 
 const TYPE_PREFIX: &str = "http://hl7.org/fhir/StructureDefinition/";
+const BEST_PRACTICE: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-bestpractice";
 const FHIR_TYPE: &str = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type";
 
 /// Growing tables, with strings interned.
@@ -33,6 +34,15 @@ impl Build {
         self.schema.pool.push_str(text);
         self.interned.insert(text.to_owned(), s);
         s
+    }
+
+    fn names(&mut self, names: Vec<String>) -> Run {
+        let at = len32(self.schema.names.len());
+        for name in &names {
+            let s = self.text(name);
+            self.schema.names.push(s);
+        }
+        Run { at, len: len32(names.len()) }
     }
 
     fn id(&self, name: &str) -> u16 {
@@ -368,6 +378,10 @@ fn compile_invariants(build: &mut Build, node: Cursor<'_, '_>, url: &str, root: 
             expression: build.text(&text_of(c, "expression")),
             human: build.text(&text_of(c, "human")),
             is_error: text_of(c, "severity") == "error",
+            best_practice: items(c, "extension").any(|x| {
+                x.get("url").is_some_and(|u| u.str_is(BEST_PRACTICE))
+                    && x.get("valueBoolean").and_then(Cursor::as_bool) == Some(true)
+            }),
         };
         build.schema.invariants.push(row);
     }
@@ -399,6 +413,7 @@ fn compile_buckets(build: &mut Build, slots: Run) -> Result<Run, SchemaError> {
 fn compile_definition(build: &mut Build, sd: Cursor<'_, '_>) {
     let ty = text_of(sd, "type");
     let mut values = Vec::new();
+    let mut parts = Vec::new();
     let mut modifier = false;
     if ty == "Extension" {
         let list = sd.get("snapshot").or_else(|| sd.get("differential"));
@@ -406,28 +421,24 @@ fn compile_definition(build: &mut Build, sd: Cursor<'_, '_>) {
             let path = text_of(e, "path");
             if path == "Extension" {
                 modifier = e.get("isModifier").and_then(Cursor::as_bool).unwrap_or(false);
+            } else if path == "Extension.extension.url" {
+                parts.push(text_of(e, "fixedUri"));
             } else if path.starts_with("Extension.value") && text_of(e, "max") != "0" {
                 values.extend(items(e, "type").map(|t| text_of(t, "code")));
             }
         }
     }
-    let at = len32(build.schema.names.len());
-    for value in &values {
-        let s = build.text(value);
-        build.schema.names.push(s);
-    }
-    let middle = len32(build.schema.names.len());
-    for context in items(sd, "context") {
-        let s = build.text(&format!("{}:{}", text_of(context, "type"), text_of(context, "expression")));
-        build.schema.names.push(s);
-    }
-    let end = len32(build.schema.names.len());
+    parts.retain(|p| !p.is_empty());
+    let contexts = items(sd, "context")
+        .map(|c| format!("{}:{}", text_of(c, "type"), text_of(c, "expression")))
+        .collect();
     let row = Definition {
         url: build.text(&text_of(sd, "url")),
         ty: build.text(&ty),
         modifier,
-        values: Run { at, len: middle - at },
-        contexts: Run { at: middle, len: end - middle },
+        values: build.names(values),
+        parts: build.names(parts),
+        contexts: build.names(contexts),
     };
     build.schema.definitions.push(row);
 }

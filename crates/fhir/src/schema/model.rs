@@ -120,10 +120,11 @@ pub(crate) enum Special {
     Narrative,
     Identifier,
     Parameters,
+    ElementDefinition,
 }
 
 impl Special {
-    pub(crate) const ALL: [(Special, &'static str); 12] = [
+    pub(crate) const ALL: [(Special, &'static str); 13] = [
         (Special::None, ""),
         (Special::Extension, "Extension"),
         (Special::Reference, "Reference"),
@@ -136,6 +137,7 @@ impl Special {
         (Special::Narrative, "Narrative"),
         (Special::Identifier, "Identifier"),
         (Special::Parameters, "Parameters"),
+        (Special::ElementDefinition, "ElementDefinition"),
     ];
 }
 
@@ -229,6 +231,7 @@ pub(crate) struct Invariant {
     pub expression: Str,
     pub human: Str,
     pub is_error: bool,
+    pub best_practice: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -251,6 +254,8 @@ pub(crate) struct Definition {
     pub modifier: bool,
     /// Names of the types allowed as value; empty: no simple value allowed.
     pub values: Run,
-    /// Element contexts, as written; empty: anywhere.
+    /// Urls of the extensions inside; empty: not known.
+    pub parts: Run,
+    /// Contexts as `type:expression`; empty: anywhere.
     pub contexts: Run,
 }

@@ -25,16 +25,6 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         self.note(node, Severity::Error, code, id, text);
     }
 
-    pub(crate) fn warning(
-        &mut self,
-        node: Cursor<'t, 'a>,
-        code: IssueCode,
-        id: &'static str,
-        text: impl Into<Cow<'static, str>>,
-    ) {
-        self.note(node, Severity::Warning, code, id, text);
-    }
-
     /// An invariant of severity error; `id` is definition url, `#` and key.
     pub(crate) fn invariant(
         &mut self,
@@ -73,7 +63,12 @@ pub(super) fn report<'s, 't, 'a>(
     }
     found.sort_by(|a, b| (a.node, a.severity, &a.id, &a.text).cmp(&(b.node, b.severity, &b.id, &b.text)));
     let all = found.len();
-    found.truncate(max_issues);
+    if all > max_issues {
+        // What makes the document invalid is shown before what does not.
+        found.sort_by_key(|f| f.severity);
+        found.truncate(max_issues);
+        found.sort_by_key(|f| f.node);
+    }
     let mut placer = placer(tape);
     let mut issues: Vec<Issue> = found
         .into_iter()
@@ -93,7 +88,7 @@ pub(super) fn report<'s, 't, 'a>(
         .collect();
     if all > max_issues {
         issues.push(Issue {
-            severity: Severity::Error,
+            severity: Severity::Information,
             code: IssueCode::TooCostly,
             message_id: Cow::Borrowed("fhir.issues.more"),
             node: NodeId::ROOT,

@@ -108,6 +108,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
                     self.null(value, partner, in_array);
                 } else {
                     self.primitive(value, primitive, child);
+                    rules::invariant::check(self, value, ty, child.invariants);
                 }
             }
             None if beside => {
@@ -125,6 +126,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
                 let modifier = schema.str(slot.name) == "modifierExtension";
                 let reached = Reached { slot: Some(*slot), modifier, beside_value: false };
                 self.object(value, ty, &def, reached);
+                rules::invariant::check(self, value, ty, child.invariants);
                 if child.binding != NONE {
                     rules::binding::complex(self, value, def.special, child.binding);
                 }
