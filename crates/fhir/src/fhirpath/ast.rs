@@ -139,7 +139,10 @@ pub(super) enum ExprKind {
         specifier: TypeSpecifier,
     },
     /// `sort(key [asc | desc], …)`
-    Sort { input: Option<Box<Expr>>, keys: Vec<SortKey> },
+    Sort {
+        input: Option<Box<Expr>>,
+        keys: Vec<SortKey>,
+    },
 }
 
 /// A key of `sort()`.

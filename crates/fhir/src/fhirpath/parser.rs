@@ -151,6 +151,13 @@ impl<'s> Parser<'s> {
         self.level += 1;
         let operand = Box::new(self.unary()?);
         self.level -= 1;
+        // The least Integer is written as a minus before a number that is no Integer itself.
+        if let (true, ExprKind::Literal(Value::Decimal(number))) = (negative, &operand.kind)
+            && number.scale() == 0
+            && number.negated().to_integer() == Some(i64::from(i32::MIN))
+        {
+            return self.node(ExprKind::Literal(Value::Integer(i32::MIN)), at);
+        }
         self.node(ExprKind::Polarity { negative, operand }, at)
     }
 

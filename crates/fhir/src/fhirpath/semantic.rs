@@ -4,8 +4,9 @@
 //! Without schema and context type only literals are known. What is not known is not reported.
 
 use super::ast::{BinaryOp, Expr, ExprKind, Namespace, Step, TypeOp, TypeSpecifier};
+use super::context::Context;
 use super::error::FhirPathError;
-use super::eval::SYSTEM_TYPES;
+use super::eval::{Evaluator, SYSTEM_TYPES};
 use super::functions::Function as F;
 use super::program::CompileOptions;
 use crate::schema::{Schema, TypeId, TypeKind};
@@ -168,6 +169,9 @@ impl Analysis<'_, '_> {
         let system = SYSTEM_TYPES.iter().find(|n| **n == &*specifier.name);
         if let (Some(name), true) = (system, specifier.namespace != Namespace::Fhir) {
             return Ok(Some(Ty::System(name)));
+        }
+        if specifier.resolved.is_some() {
+            return Ok(None);
         }
         if self.schema().is_some() || specifier.namespace == Namespace::System {
             return Err(FhirPathError::semantic(format!("there is no type `{}`", specifier.name), at));
@@ -338,8 +342,9 @@ impl Analysis<'_, '_> {
         let never_boolean = shape.types.as_ref().is_some_and(|types| {
             !types.is_empty() && types.iter().all(|t| matches!(t, Ty::System(name) if *name != "Boolean"))
         });
-        if never_boolean && !self.options.lenient {
-            return Err(FhirPathError::semantic("the criterion of `iif` is no Boolean", at));
+        let several = is_constant(criterion) && constant_fails(criterion);
+        if (never_boolean || several) && !self.options.lenient {
+            return Err(FhirPathError::semantic("the criterion of `iif` is no single Boolean", at));
         }
         let mut result: Option<Shape> = None;
         for branch in branches {
@@ -351,4 +356,20 @@ impl Analysis<'_, '_> {
         }
         Ok(result.unwrap_or(Shape::UNKNOWN))
     }
+}
+
+/// Whether an expression has one value whatever the record: literals and operators.
+fn is_constant(expr: &Expr) -> bool {
+    let own = matches!(
+        expr.kind,
+        ExprKind::Empty | ExprKind::Literal(_) | ExprKind::Polarity { .. } | ExprKind::Binary { .. }
+    );
+    own && expr.below().into_iter().all(is_constant)
+}
+
+/// Whether a constant is no single Boolean.
+fn constant_fails(expr: &Expr) -> bool {
+    let context = Context::empty();
+    let evaluator = Evaluator::new(&context, false);
+    evaluator.run(expr).and_then(|result| evaluator.truth(&result)).is_err()
 }

@@ -150,12 +150,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
     }
 
     /// Items in the order of their keys; empty keys come first (FHIRPath 3.0 `sort()`).
-    pub(super) fn sort(
-        &self,
-        input: &[Item<'e>],
-        keys: &'e [SortKey],
-        at: u32,
-    ) -> Evaluated<'e> {
+    pub(super) fn sort(&self, input: &[Item<'e>], keys: &'e [SortKey], at: u32) -> Evaluated<'e> {
         let mut rows: Vec<(Vec<Option<Item<'e>>>, Item<'e>)> = Vec::with_capacity(input.len());
         for item in input {
             let env = Env { this: std::slice::from_ref(item), index: None, total: None };

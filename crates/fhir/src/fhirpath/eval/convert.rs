@@ -90,11 +90,7 @@ fn convert<'e>(value: &Value<'e>, function: F) -> Option<Item<'e>> {
         },
         F::ToDate | F::ConvertsToDate => match value {
             Value::Temporal(t) => t.to_date().map(Item::from),
-            Value::String(text) => {
-                let parsed =
-                    Temporal::parse_date(text).or_else(|| Temporal::parse_date_time(text)?.to_date());
-                parsed.map(Item::from)
-            }
+            Value::String(text) => Temporal::parse_date(text).map(Item::from),
             _ => None,
         },
         F::ToDateTime | F::ConvertsToDateTime => match value {

@@ -61,12 +61,12 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         }
     }
 
-    /// Whether the type exists. Without schema every FHIR name passes.
+    /// Whether the type exists. Without schema every FHIR name passes. `System.Patient` passes
+    /// too: the name is known, and nothing is of that type.
     fn check_type(&self, specifier: &TypeSpecifier, at: u32) -> Result<(), EvalError> {
         let system = specifier.namespace != Namespace::Fhir && SYSTEM_TYPES.contains(&&*specifier.name);
-        let fhir = specifier.namespace != Namespace::System
-            && (specifier.resolved.is_some()
-                || self.schema().is_none_or(|s| s.type_named(&specifier.name).is_some()));
+        let fhir = specifier.resolved.is_some()
+            || self.schema().is_none_or(|s| s.type_named(&specifier.name).is_some());
         if system || fhir {
             return Ok(());
         }
