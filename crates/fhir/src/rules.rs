@@ -65,14 +65,11 @@ pub(crate) fn text<'t, 'a>(
                 walk.error(node, IssueCode::Value, "fhir.url.example", message);
             }
         }
-        Primitive::String | Primitive::Markdown | Primitive::Code => {
-            if walk.options.security_checks
-                && primitive != Primitive::Markdown
-                && narrative::looks_like_html(text)
-            {
-                let message = "this text looks like HTML tags; remove them";
-                walk.error(node, IssueCode::Value, "fhir.string.html", message);
-            }
+        Primitive::String | Primitive::Code
+            if walk.options.security_checks && narrative::looks_like_html(text) =>
+        {
+            let message = "this text looks like HTML tags; remove them";
+            walk.error(node, IssueCode::Value, "fhir.string.html", message);
         }
         _ => {}
     }
@@ -83,9 +80,8 @@ pub(crate) fn is_example_url(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else { return false };
     let host = rest.split(['/', ':', '?', '#']).next().unwrap_or_default();
     let mut labels = host.rsplit('.');
-    match (labels.next(), labels.next()) {
-        (Some("example"), _) => true,
-        (Some("com" | "org" | "net"), Some("example")) => true,
-        _ => false,
-    }
+    matches!(
+        (labels.next(), labels.next()),
+        (Some("example"), _) | (Some("com" | "org" | "net"), Some("example"))
+    )
 }

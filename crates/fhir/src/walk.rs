@@ -123,6 +123,8 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         let reached = Reached { slot: None, modifier: false, beside_value: false };
         let outer = (self.resource, self.root_resource);
         self.resource = node.id();
+        let claimed = node.get("meta").and_then(|m| m.get("profile"));
+        self.unevaluated.profiles += claimed.map_or(0, |p| p.count() as u64);
         if contained {
             self.object(node, ty, &def, reached);
             self.resource = outer.0;

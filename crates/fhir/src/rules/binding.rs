@@ -67,7 +67,11 @@ fn holds(walk: &Walk<'_, '_, '_>, set: &ValueSet, code: &str, system: Option<&st
         Membership::Listed => {
             Some(schema.codes(set, code).any(|c| system.is_none_or(|s| schema.str(c.system) == s)))
         }
-        Membership::MediaType => Some(is_media_type(code) && system.is_none_or(|s| s == "urn:ietf:bcp:13")),
+        Membership::MediaType => {
+            // https://hl7.org/fhir/R4/http.html#mime-type: `xml`, `json` and `ttl` are short forms.
+            let short = matches!(code, "xml" | "json" | "ttl") && system.is_none();
+            Some(short || (is_media_type(code) && system.is_none_or(|s| s == "urn:ietf:bcp:13")))
+        }
         Membership::Ucum => Some(is_unit(code) && system.is_none_or(|s| s == "http://unitsofmeasure.org")),
         Membership::Language => Some(is_language(code) && system.is_none_or(|s| s == "urn:ietf:bcp:47")),
         Membership::Unknown => None,

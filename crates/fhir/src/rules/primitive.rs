@@ -78,7 +78,7 @@ fn code(text: &str) -> Option<&'static str> {
     let mut last_blank = true; // as if a blank stood before: none may lead
     for c in text.chars() {
         let blank = c.is_whitespace();
-        if (blank && last_blank) || (blank && c != ' ') || (u32::from(c) < 0x20) {
+        if (blank && (last_blank || c != ' ')) || u32::from(c) < 0x20 {
             return Some(CODE);
         }
         last_blank = blank;

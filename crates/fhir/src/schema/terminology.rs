@@ -119,7 +119,7 @@ impl Terms {
 
     /// Members of one include: the codes of the system, intersected with every imported set.
     fn included(&self, part: &Include, seen: &mut Vec<String>) -> Members {
-        let mut found = if part.system.is_empty() { None } else { Some(self.from_system(part)) };
+        let mut found = if part.system.is_empty() { None } else { Some(self.system_codes(part)) };
         for url in &part.value_sets {
             let imported = self.members(unversioned(url), seen);
             found = Some(match (found, imported) {
@@ -133,7 +133,7 @@ impl Terms {
         found.unwrap_or(Members::Unknown)
     }
 
-    fn from_system(&self, part: &Include) -> Members {
+    fn system_codes(&self, part: &Include) -> Members {
         let pair = |code: &str| (code.to_owned(), part.system.clone());
         if let Some(concepts) = &part.concepts {
             return Members::Listed(concepts.iter().map(|c| pair(c)).collect());

@@ -12,6 +12,8 @@ use crate::tape::{Cursor, NodeId};
 pub(crate) struct Container<'a> {
     /// Ids, types and nodes of the contained resources, sorted by id.
     pub contained: Vec<Contained<'a>>,
+    /// Positions in `contained`, in document order.
+    by_node: Vec<usize>,
     /// Ids of elements, with their nodes.
     element_ids: Vec<(Cow<'a, str>, NodeId)>,
     /// References to be resolved in a bundle.
@@ -50,7 +52,9 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
             }
             contained.sort_by(|a, b| (&a.id, a.node).cmp(&(&b.id, b.node)));
         }
-        self.containers.push(Container { contained, element_ids: Vec::new(), uses: Vec::new() });
+        let mut by_node: Vec<usize> = (0..contained.len()).collect();
+        by_node.sort_by_key(|&at| contained.get(at).map(|c| c.node));
+        self.containers.push(Container { contained, by_node, element_ids: Vec::new(), uses: Vec::new() });
     }
 
     pub(super) fn close_container(&mut self, node: Cursor<'t, 'a>) {
@@ -89,21 +93,24 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
     pub(crate) fn use_contained(&mut self, id: &str, at: NodeId) -> Option<Cow<'a, str>> {
         let container = self.containers.last_mut()?;
         let from = container.contained.partition_point(|c| &*c.id < id);
-        let mut ty = None;
-        for c in container.contained.get_mut(from..)?.iter_mut().take_while(|c| &*c.id == id) {
-            // A contained resource that only points to itself is not used.
-            if at < c.node || at.0 >= c.end {
-                c.used = true;
-            }
-            ty = Some(c.ty.clone());
+        // A second one with the same id is an error of its own.
+        let c = container.contained.get_mut(from).filter(|c| &*c.id == id)?;
+        // A contained resource that only points to itself is not used.
+        if at < c.node || at.0 >= c.end {
+            c.used = true;
         }
-        ty
+        Some(c.ty.clone())
     }
 
     /// `#` stands for the container: the contained resource that says it belongs to it.
     pub(crate) fn use_container(&mut self, at: NodeId) {
         let Some(container) = self.containers.last_mut() else { return };
-        if let Some(c) = container.contained.iter_mut().find(|c| c.node <= at && at.0 < c.end) {
+        let Container { contained, by_node, .. } = container;
+        let after = by_node.partition_point(|&i| contained.get(i).is_some_and(|c| c.node <= at));
+        let holder = after.checked_sub(1).and_then(|i| by_node.get(i).copied());
+        if let Some(c) = holder.and_then(|i| contained.get_mut(i))
+            && at.0 < c.end
+        {
             c.used = true;
         }
     }
