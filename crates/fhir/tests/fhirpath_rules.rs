@@ -398,4 +398,25 @@ mod rules {
             "##,
         );
     }
+
+    #[test]
+    fn json_keeps_digits_and_types() {
+        let tape = Tape::parse(RECORD.as_bytes(), &Limits::default()).expect("valid JSON");
+        let context = Context::new(&tape, None);
+        let shown = |text: &str| {
+            let program = compile(text, &CompileOptions::default()).expect("an expression");
+            program.evaluate(&context).expect("a result").to_json(&context)
+        };
+        assert_eq!(
+            shown("1.50 | 'a\"b' | @2015 | true"),
+            concat!(
+                r#"[{"type":"decimal","value":1.50},{"type":"string","value":"a\"b"},"#,
+                r#"{"type":"date","value":"2015"},{"type":"boolean","value":true}]"#,
+            )
+        );
+        assert_eq!(shown("1 'mg'"), r#"[{"type":"Quantity","value":"1 'mg'"}]"#);
+        assert_eq!(shown("Bundle.entry[1].resource.value.value"), r#"[{"type":"decimal","value":1.50}]"#);
+        assert_eq!(shown("Bundle.entry[0].resource.name.family"), r#"[{"type":"Element","value":null}]"#);
+        assert_eq!(shown("{}"), "[]");
+    }
 }

@@ -204,3 +204,15 @@ impl<'e> Item<'e> {
         Evaluator::new(context, false).system_value(self)
     }
 }
+
+impl<'e> Collection<'e> {
+    /// A JSON array of `{"type": …, "value": …}`, each as [`Item::type_name`] and
+    /// [`Item::to_json`] give it: decimals keep their digits.
+    pub fn to_json(&self, context: &Context<'e>) -> String {
+        let item = |item: &Item<'e>| {
+            let name = super::value::json_string(&item.type_name(context));
+            format!("{{\"type\":{name},\"value\":{}}}", item.to_json(context))
+        };
+        format!("[{}]", self.iter().map(item).collect::<Vec<_>>().join(","))
+    }
+}

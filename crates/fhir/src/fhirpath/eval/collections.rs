@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Call, Collection, Env, Evaluated, Evaluator, Item, Value, int};
+use super::{Call, Collection, Env, Evaluated, Evaluator, Item, Place, Value, int};
 use crate::fhirpath::ast::SortKey;
 use crate::fhirpath::error::{EvalError, EvalErrorKind};
 use crate::fhirpath::functions::Function as F;
@@ -27,7 +27,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             F::Count => Collection::one(int(input.len())),
             F::Distinct => self.distinct(input.iter().cloned(), at)?,
             F::IsDistinct => Collection::one(self.distinct(input.iter().cloned(), at)?.len() == input.len()),
-            F::Single => some(self.single(input, &call.input_name(), at)?),
+            F::Single => some(self.single(input, call.input(), at)?),
             F::First => some(input.first()),
             F::Last => some(input.last()),
             F::Tail => input.iter().skip(1).cloned().collect(),
@@ -68,7 +68,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
                 self.charge(input.len() + other.len(), at)?;
                 input.iter().cloned().chain(other).collect()
             }
-            F::Not => match self.boolean(input, &call.input_name(), at)? {
+            F::Not => match self.boolean(input, call.input(), at)? {
                 Some(b) => Collection::one(!b),
                 None => Collection::new(),
             },
@@ -83,7 +83,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             match self.value(item) {
                 Some(Value::Boolean(b)) => all.push(b),
                 None if self.is_valueless(item) => {}
-                _ => return Err(self.wrong_type(&call.input_name(), "Booleans", item, call.at)),
+                _ => return Err(self.wrong_type(call.input(), "Booleans", item, call.at)),
             }
         }
         Ok(all)
@@ -157,7 +157,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             let mut row = Vec::with_capacity(keys.len());
             for SortKey { key, .. } in keys {
                 let key = self.eval_scoped(key, env)?;
-                row.push(self.single(key.items(), "a key of `sort`", at)?.cloned());
+                row.push(self.single(key.items(), Place::Text("a key of `sort`"), at)?.cloned());
             }
             if keys.is_empty() {
                 row.push(Some(item.clone()));

@@ -11,7 +11,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         call: &Call<'_, 'e>,
         env: Env<'_, 'e>,
     ) -> Evaluated<'e> {
-        let Some(item) = self.single(input, &call.input_name(), call.at)? else {
+        let Some(item) = self.single(input, call.input(), call.at)? else {
             return Ok(Collection::new());
         };
         let unit = match call.args.is_empty() {

@@ -1,6 +1,6 @@
 //! The clock, boundaries, precision, components and intervals.
 
-use super::{Call, Collection, Env, Evaluated, Evaluator, Item, Value};
+use super::{Call, Collection, Env, Evaluated, Evaluator, Item, Place, Value};
 use crate::fhirpath::error::{EvalError, EvalErrorKind};
 use crate::fhirpath::functions::Function as F;
 use crate::fhirpath::value::{CalendarUnit, Decimal, Precision, Quantity, Temporal, TemporalKind};
@@ -27,14 +27,15 @@ impl<'x, 'e> Evaluator<'x, 'e> {
                 _ => now.to_time().map(Item::from),
             }));
         }
-        let Some(item) = self.single(input, &call.input_name(), call.at)? else {
+        let Some(item) = self.single(input, call.input(), call.at)? else {
             return Ok(Collection::new());
         };
         match call.function {
             F::LowBoundary | F::HighBoundary => return self.boundary(item, call, env),
             F::Comparable => {
                 let other = self.arg(call, 0, env)?;
-                let other = self.single(other.items(), "the argument of `comparable`", call.at)?;
+                let other =
+                    self.single(other.items(), Place::Text("the argument of `comparable`"), call.at)?;
                 let (Some(a), Some(b)) = (self.quantity(item), other.and_then(|o| self.quantity(o))) else {
                     return Ok(Collection::new());
                 };
@@ -49,7 +50,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         let Some(t) = value.as_ref().and_then(temporal) else {
             return match call.function {
                 F::Precision | F::Duration | F::Difference => {
-                    Err(self.wrong_type(&call.input_name(), "a Date, DateTime or Time", item, call.at))
+                    Err(self.wrong_type(call.input(), "a Date, DateTime or Time", item, call.at))
                 }
                 _ => Ok(Collection::new()),
             };
@@ -78,22 +79,17 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         } else if let Some(Quantity { value, unit }) = self.quantity(item) {
             value.boundary(digits, low).map(|value| Quantity { value, unit }.into())
         } else {
-            return Err(self.wrong_type(
-                &call.input_name(),
-                "a number, Quantity, date or time",
-                item,
-                call.at,
-            ));
+            return Err(self.wrong_type(call.input(), "a number, Quantity, date or time", item, call.at));
         };
         Ok(result.map_or_else(Collection::new, Collection::one))
     }
 
     fn interval(&self, from: &Temporal, call: &Call<'_, 'e>, env: Env<'_, 'e>) -> Evaluated<'e> {
         let other = self.arg(call, 0, env)?;
-        let what = format!("the argument of `{}`", call.function.name());
-        let Some(item) = self.single(other.items(), &what, call.at)? else { return Ok(Collection::new()) };
+        let what = Place::Argument(call.function);
+        let Some(item) = self.single(other.items(), what, call.at)? else { return Ok(Collection::new()) };
         let Some(to) = self.value(item).as_ref().and_then(temporal) else {
-            return Err(self.wrong_type(&what, "a Date, DateTime or Time", item, call.at));
+            return Err(self.wrong_type(what, "a Date, DateTime or Time", item, call.at));
         };
         let Some(unit) = self.string_arg(call, 1, env)? else { return Ok(Collection::new()) };
         let unit = CalendarUnit::from_keyword(&unit).ok_or_else(|| {

@@ -45,14 +45,14 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             }
             F::ConformsTo => self.conforms_to(input, call, env),
             F::MemberOf => self.member_of(input, call, env),
-            F::HtmlChecks => match self.single(input, &call.input_name(), call.at)? {
+            F::HtmlChecks => match self.single(input, call.input(), call.at)? {
                 Some(Item::Element(element)) => {
                     match self.ctx.services.and_then(|s| s.html_checks(element)) {
                         Some(ok) => Ok(Collection::one(ok)),
                         None => Err(self.unsupported(call)),
                     }
                 }
-                Some(item) => Err(self.wrong_type(&call.input_name(), "an xhtml element", item, call.at)),
+                Some(item) => Err(self.wrong_type(call.input(), "an xhtml element", item, call.at)),
                 None => Ok(Collection::new()),
             },
             F::GetResourceKey => self.resource_key(input, call),
@@ -80,12 +80,12 @@ impl<'x, 'e> Evaluator<'x, 'e> {
     }
 
     fn conforms_to(&self, input: &[Item<'e>], call: &Call<'_, 'e>, env: Env<'_, 'e>) -> Evaluated<'e> {
-        let Some(item) = self.single(input, &call.input_name(), call.at)? else {
+        let Some(item) = self.single(input, call.input(), call.at)? else {
             return Ok(Collection::new());
         };
         let Some(profile) = self.string_arg(call, 0, env)? else { return Ok(Collection::new()) };
         let Item::Element(element) = item else {
-            return Err(self.wrong_type(&call.input_name(), "an element of a resource", item, call.at));
+            return Err(self.wrong_type(call.input(), "an element of a resource", item, call.at));
         };
         // The definition of a type: what every instance of the type claims.
         if let (Some(schema), Some(ty)) = (self.schema(), element.ty)
@@ -200,7 +200,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
 
     /// `Type/id` of a resource (SQL on FHIR).
     fn resource_key(&self, input: &[Item<'e>], call: &Call<'_, 'e>) -> Evaluated<'e> {
-        let Some(item) = self.single(input, &call.input_name(), call.at)? else {
+        let Some(item) = self.single(input, call.input(), call.at)? else {
             return Ok(Collection::new());
         };
         let Item::Element(Element { node: Some(node), .. }) = item else { return Ok(Collection::new()) };
@@ -210,7 +210,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
 
     /// `Type/id` of a reference, if it is of the type given.
     fn reference_key(&self, input: &[Item<'e>], call: &Call<'_, 'e>, env: Env<'_, 'e>) -> Evaluated<'e> {
-        let Some(item) = self.single(input, &call.input_name(), call.at)? else {
+        let Some(item) = self.single(input, call.input(), call.at)? else {
             return Ok(Collection::new());
         };
         let wanted = match call.args.first() {

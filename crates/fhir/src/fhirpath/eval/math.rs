@@ -1,6 +1,6 @@
 //! Math functions and aggregates.
 
-use super::{Call, Collection, Env, Evaluated, Evaluator, Item, Value};
+use super::{Call, Collection, Env, Evaluated, Evaluator, Item, Place, Value};
 use crate::fhirpath::ast::BinaryOp;
 use crate::fhirpath::error::{EvalError, EvalErrorKind};
 use crate::fhirpath::functions::Function as F;
@@ -25,7 +25,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             return self.aggregated(input, call);
         }
         let some = |item: Option<Item<'e>>| item.map_or_else(Collection::new, Collection::one);
-        let Some(item) = self.single(input, &call.input_name(), call.at)? else {
+        let Some(item) = self.single(input, call.input(), call.at)? else {
             return Ok(Collection::new());
         };
         if self.is_valueless(item) {
@@ -70,7 +70,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
     /// `abs`, `ceiling`, `floor`, `truncate` and `round` keep the unit of a quantity.
     fn quantity_math(&self, item: &Item<'e>, call: &Call<'_, 'e>, env: Env<'_, 'e>) -> Evaluated<'e> {
         let Some(Quantity { value, unit }) = self.quantity(item) else {
-            return Err(self.wrong_type(&call.input_name(), "a number or Quantity", item, call.at));
+            return Err(self.wrong_type(call.input(), "a number or Quantity", item, call.at));
         };
         let value = match call.function {
             F::Abs => Some(value.abs()),
@@ -81,7 +81,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
                 let Some(places) = self.places(call, env)? else { return Ok(Collection::new()) };
                 value.rounded(places.min(value.scale()), Rounding::HalfUp)
             }
-            _ => return Err(self.wrong_type(&call.input_name(), "a number", item, call.at)),
+            _ => return Err(self.wrong_type(call.input(), "a number", item, call.at)),
         };
         Ok(value.map_or_else(Collection::new, |value| Collection::one(Quantity { value, unit })))
     }
@@ -109,14 +109,14 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         env: Env<'_, 'e>,
     ) -> Result<Option<(Decimal, bool)>, EvalError> {
         let arg = self.arg(call, 0, env)?;
-        let what = format!("the argument of `{}`", call.function.name());
-        let Some(item) = self.single(arg.items(), &what, call.at)? else { return Ok(None) };
+        let what = Place::Argument(call.function);
+        let Some(item) = self.single(arg.items(), what, call.at)? else { return Ok(None) };
         match self.value(item) {
             Some(value) => match value.number() {
                 Some(n) => Ok(Some((n, matches!(value, Value::Integer(_) | Value::Long(_))))),
-                None => Err(self.wrong_type(&what, "a number", item, call.at)),
+                None => Err(self.wrong_type(what, "a number", item, call.at)),
             },
-            None => Err(self.wrong_type(&what, "a number", item, call.at)),
+            None => Err(self.wrong_type(what, "a number", item, call.at)),
         }
     }
 
@@ -127,8 +127,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             Some(value) => Some(Item::from(value)),
             None => self.quantity(item).map(Item::from),
         };
-        let wrong =
-            |item: &Item<'e>| self.wrong_type(&call.input_name(), "numbers or Quantities", item, call.at);
+        let wrong = |item: &Item<'e>| self.wrong_type(call.input(), "numbers or Quantities", item, call.at);
         let mut total = as_value(first).ok_or_else(|| wrong(first))?;
         for item in rest {
             let item = as_value(item).ok_or_else(|| wrong(item))?;

@@ -16,8 +16,9 @@ mod types;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::fmt;
 
-use super::ast::{Expr, ExprKind};
+use super::ast::{BinaryOp, Expr, ExprKind};
 use super::context::Context;
 use super::error::{EvalError, EvalErrorKind};
 use super::functions::Function;
@@ -57,7 +58,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
 
     /// The result of an invariant.
     pub(super) fn truth(&self, result: &Collection<'e>) -> Result<Option<bool>, EvalError> {
-        self.boolean(result.items(), "the result", 0)
+        self.boolean(result.items(), Place::Text("the result"), 0)
     }
 
     pub(super) fn shown_type(&self, item: &Item<'e>) -> String {
@@ -148,7 +149,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             ExprKind::Indexer { input, index } => {
                 let items = self.eval(input, env)?;
                 let index = self.eval_scoped(index, env)?;
-                let Some(index) = self.integer(&index, "the index", expr.at)? else {
+                let Some(index) = self.integer(&index, Place::Text("the index"), expr.at)? else {
                     return Ok(Collection::new());
                 };
                 let item = usize::try_from(index).ok().and_then(|i| items.items().get(i).cloned());
@@ -379,7 +380,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
     fn single<'i>(
         &self,
         items: &'i [Item<'e>],
-        what: &str,
+        what: Place<'_>,
         at: u32,
     ) -> Result<Option<&'i Item<'e>>, EvalError> {
         match items {
@@ -392,14 +393,14 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         }
     }
 
-    fn wrong_type(&self, what: &str, wanted: &str, item: &Item<'e>, at: u32) -> EvalError {
+    fn wrong_type(&self, what: Place<'_>, wanted: &str, item: &Item<'e>, at: u32) -> EvalError {
         let message = format!("{what} must be {wanted}, not {}", self.type_name(item));
         EvalError::new(EvalErrorKind::WrongType, message, at)
     }
 
     /// The collection as a Boolean by singleton evaluation: a single item of another type counts
     /// as `true` (FHIRPath N1 "Singleton Evaluation of Collections").
-    fn boolean(&self, items: &[Item<'e>], what: &str, at: u32) -> Result<Option<bool>, EvalError> {
+    fn boolean(&self, items: &[Item<'e>], what: Place<'_>, at: u32) -> Result<Option<bool>, EvalError> {
         let Some(item) = self.single(items, what, at)? else { return Ok(None) };
         Ok(Some(match self.value(item) {
             Some(Value::Boolean(b)) => b,
@@ -407,7 +408,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         }))
     }
 
-    fn integer(&self, items: &Collection<'e>, what: &str, at: u32) -> Result<Option<i64>, EvalError> {
+    fn integer(&self, items: &Collection<'e>, what: Place<'_>, at: u32) -> Result<Option<i64>, EvalError> {
         let Some(item) = self.single(items.items(), what, at)? else { return Ok(None) };
         match self.value(item) {
             Some(Value::Integer(n)) => Ok(Some(i64::from(n))),
@@ -416,7 +417,12 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         }
     }
 
-    fn string(&self, items: &[Item<'e>], what: &str, at: u32) -> Result<Option<Cow<'e, str>>, EvalError> {
+    fn string(
+        &self,
+        items: &[Item<'e>],
+        what: Place<'_>,
+        at: u32,
+    ) -> Result<Option<Cow<'e, str>>, EvalError> {
         let Some(item) = self.single(items, what, at)? else { return Ok(None) };
         match self.text_value(item) {
             Some(text) => Ok(Some(text)),
@@ -432,12 +438,12 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         env: Env<'_, 'e>,
     ) -> Result<Option<Cow<'e, str>>, EvalError> {
         let arg = self.arg(call, n, env)?;
-        self.string(arg.items(), &format!("the argument of `{}`", call.function.name()), call.at)
+        self.string(arg.items(), Place::Argument(call.function), call.at)
     }
 
     fn integer_arg(&self, call: &Call<'_, 'e>, n: usize, env: Env<'_, 'e>) -> Result<Option<i64>, EvalError> {
         let arg = self.arg(call, n, env)?;
-        self.integer(&arg, &format!("the argument of `{}`", call.function.name()), call.at)
+        self.integer(&arg, Place::Argument(call.function), call.at)
     }
 }
 
@@ -450,8 +456,34 @@ struct Call<'x, 'e> {
 }
 
 impl Call<'_, '_> {
-    fn input_name(&self) -> String {
-        format!("the input of `{}`", self.function.name())
+    fn input(&self) -> Place<'static> {
+        Place::Input(self.function)
+    }
+}
+
+/// Where a rule on an item applies; becomes text only when it is broken.
+#[derive(Clone, Copy)]
+enum Place<'w> {
+    Input(Function),
+    Argument(Function),
+    Criterion(Function),
+    Left(BinaryOp),
+    Right(BinaryOp),
+    Sought(&'w str),
+    Text(&'w str),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Input(function) => write!(f, "the input of `{}`", function.name()),
+            Place::Argument(function) => write!(f, "the argument of `{}`", function.name()),
+            Place::Criterion(function) => write!(f, "the criterion of `{}`", function.name()),
+            Place::Left(op) => write!(f, "the left side of `{}`", op.symbol()),
+            Place::Right(op) => write!(f, "the right side of `{}`", op.symbol()),
+            Place::Sought(op) => write!(f, "the item sought by `{op}`"),
+            Place::Text(text) => f.write_str(text),
+        }
     }
 }
 

@@ -91,11 +91,10 @@ impl<'x, 'e> Evaluator<'x, 'e> {
     /// Whether JSON property `bare` (no underscore) of an element of type `parent` holds the member
     /// `name`; with its type if known.
     fn holds(&self, parent: Option<TypeId>, bare: &str, name: &str) -> Option<Option<TypeId>> {
-        let exact = bare == name;
-        if !exact
-            && !(bare.starts_with(name)
-                && bare.as_bytes().get(name.len()).is_some_and(u8::is_ascii_uppercase))
-        {
+        // The name alone, or the name and a type: `value`, `valueQuantity`.
+        let rest = bare.strip_prefix(name)?;
+        let exact = rest.is_empty();
+        if !exact && !rest.starts_with(|c: char| c.is_ascii_uppercase()) {
             return None;
         }
         match (self.schema(), parent) {
@@ -106,10 +105,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
                 None => (exact && bare != "resourceType").then_some(None),
             },
             _ if exact => (bare != "resourceType").then_some(None),
-            _ => {
-                let suffix = bare.get(name.len()..).unwrap_or_default();
-                CHOICE_TYPES.contains(&suffix).then(|| self.choice_type(suffix))
-            }
+            _ => CHOICE_TYPES.contains(&rest).then(|| self.choice_type(rest)),
         }
     }
 
@@ -158,6 +154,8 @@ impl<'x, 'e> Evaluator<'x, 'e> {
     /// All children in the order of the document.
     pub(super) fn all_children(&self, element: &Element, out: &mut Collection<'e>) {
         for object in self.objects(element) {
+            // Few objects have companions: then nothing is looked up.
+            let paired = object.children().any(|c| c.raw_key().is_some_and(|k| k.starts_with('_')));
             for c in object.children() {
                 let Some(key) = c.key() else { continue };
                 if key == "resourceType" || key == "fhir_comments" {
@@ -167,7 +165,8 @@ impl<'x, 'e> Evaluator<'x, 'e> {
                     // The pair is emitted with the value, or here if there is none.
                     Some(bare) if object.get(bare).is_some() => continue,
                     Some(_) => (None, Some(c)),
-                    None => (Some(c), object.get(&format!("_{key}"))),
+                    None if paired => (Some(c), object.get(&format!("_{key}"))),
+                    None => (Some(c), None),
                 };
                 let bare = key.strip_prefix('_').unwrap_or(&key);
                 let ty = match (self.schema(), element.ty) {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Collection, Env, Evaluated, Evaluator, Item, Value};
+use super::{Collection, Env, Evaluated, Evaluator, Item, Place, Value};
 use crate::fhirpath::ast::{BinaryOp, Expr};
 use crate::fhirpath::error::{EvalError, EvalErrorKind};
 use crate::fhirpath::value::{CalendarUnit, Decimal, Quantity, Temporal, TemporalKind, Unit};
@@ -41,10 +41,8 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             B::Contains => self.membership(&right, &left, "contains", at),
             B::Concat => self.concat(&left, &right, at),
             _ => {
-                let symbol = op.symbol();
-                let what = |side: &str| format!("the {side} of `{symbol}`");
-                let left = self.single(left.items(), &what("left side"), at)?;
-                let right = self.single(right.items(), &what("right side"), at)?;
+                let left = self.single(left.items(), Place::Left(op), at)?;
+                let right = self.single(right.items(), Place::Right(op), at)?;
                 let (Some(left), Some(right)) = (left, right) else { return Ok(Collection::new()) };
                 if self.is_valueless(left) || self.is_valueless(right) {
                     return Ok(Collection::new());
@@ -69,8 +67,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         env: Env<'_, 'e>,
         at: u32,
     ) -> Evaluated<'e> {
-        let what = |side: &str| format!("the {side} of `{}`", op.symbol());
-        let l = self.boolean(self.eval_scoped(left, env)?.items(), &what("left side"), at)?;
+        let l = self.boolean(self.eval_scoped(left, env)?.items(), Place::Left(op), at)?;
         match (op, l) {
             (BinaryOp::And, Some(false)) => return Ok(Collection::one(false)),
             (BinaryOp::Or, Some(true)) | (BinaryOp::Implies, Some(false)) => {
@@ -78,7 +75,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             }
             _ => {}
         }
-        let r = self.boolean(self.eval_scoped(right, env)?.items(), &what("right side"), at)?;
+        let r = self.boolean(self.eval_scoped(right, env)?.items(), Place::Right(op), at)?;
         Ok(truth(match op {
             BinaryOp::And => match (l, r) {
                 (_, Some(false)) => Some(false),
@@ -100,7 +97,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
     }
 
     fn membership(&self, item: &Collection<'e>, items: &Collection<'e>, op: &str, at: u32) -> Evaluated<'e> {
-        match self.single(item.items(), &format!("the item sought by `{op}`"), at)? {
+        match self.single(item.items(), Place::Sought(op), at)? {
             None => Ok(Collection::new()),
             Some(item) => Ok(Collection::one(self.is_member(item, items.items(), at)?)),
         }
@@ -109,12 +106,15 @@ impl<'x, 'e> Evaluator<'x, 'e> {
     fn concat(&self, left: &Collection<'e>, right: &Collection<'e>, at: u32) -> Evaluated<'e> {
         let mut out = String::new();
         for side in [left, right] {
-            let Some(item) = self.single(side.items(), "each side of `&`", at)? else { continue };
+            let Some(item) = self.single(side.items(), Place::Text("each side of `&`"), at)? else {
+                continue;
+            };
             if self.is_valueless(item) {
                 continue;
             }
-            let value =
-                self.value(item).ok_or_else(|| self.wrong_type("each side of `&`", "a String", item, at))?;
+            let value = self
+                .value(item)
+                .ok_or_else(|| self.wrong_type(Place::Text("each side of `&`"), "a String", item, at))?;
             let text = value.to_text().unwrap_or_default();
             self.check_text(out.len() + text.len(), at)?;
             out.push_str(&text);
@@ -194,7 +194,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
     }
 
     pub(super) fn polarity(&self, operand: &Collection<'e>, negative: bool, at: u32) -> Evaluated<'e> {
-        let Some(item) = self.single(operand.items(), "the operand of a sign", at)? else {
+        let Some(item) = self.single(operand.items(), Place::Text("the operand of a sign"), at)? else {
             return Ok(Collection::new());
         };
         let signed: Option<Item<'e>> = match self.value(item) {
@@ -206,7 +206,12 @@ impl<'x, 'e> Evaluator<'x, 'e> {
                 Some(q) if negative => Some(Quantity { value: q.value.negated(), unit: q.unit }.into()),
                 Some(q) => Some(q.into()),
                 None => {
-                    return Err(self.wrong_type("the operand of a sign", "a number or Quantity", item, at));
+                    return Err(self.wrong_type(
+                        Place::Text("the operand of a sign"),
+                        "a number or Quantity",
+                        item,
+                        at,
+                    ));
                 }
             },
         };

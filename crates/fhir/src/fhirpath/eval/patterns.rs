@@ -47,7 +47,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         env: Env<'_, 'e>,
     ) -> Evaluated<'e> {
         let at = call.at;
-        let text = self.string(input, &call.input_name(), at)?;
+        let text = self.string(input, call.input(), at)?;
         let pattern = self.string_arg(call, 0, env)?;
         let (substitution, flags_at) = match call.function {
             F::ReplaceMatches => (self.string_arg(call, 1, env)?, 2),

@@ -1,6 +1,6 @@
 //! Functions whose arguments are expressions evaluated per item, or not at all.
 
-use super::{Call, Collection, Env, Evaluated, Evaluator, Item, int};
+use super::{Call, Collection, Env, Evaluated, Evaluator, Item, Place, int};
 use crate::fhirpath::error::{EvalError, EvalErrorKind};
 use crate::fhirpath::functions::Function as F;
 
@@ -75,7 +75,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         {
             return Ok(Some(b));
         }
-        self.boolean(result.items(), &format!("the criterion of `{}`", call.function.name()), call.at)
+        self.boolean(result.items(), Place::Criterion(call.function), call.at)
     }
 
     fn as_boolean(&self, item: &Item<'e>) -> Option<bool> {
@@ -87,11 +87,11 @@ impl<'x, 'e> Evaluator<'x, 'e> {
 
     /// Only the branch taken is evaluated; `$this` is the input, `$index` stays what it was.
     fn iif(&self, input: &[Item<'e>], call: &Call<'_, 'e>, env: Env<'_, 'e>) -> Evaluated<'e> {
-        self.single(input, &call.input_name(), call.at)?;
+        self.single(input, call.input(), call.at)?;
         let env = Env { this: input, ..env };
         let [criterion, branches @ ..] = call.args else { return Ok(Collection::new()) };
         let criterion = self.eval_scoped(criterion, env)?;
-        let truth = self.boolean(criterion.items(), "the criterion of `iif`", call.at)?;
+        let truth = self.boolean(criterion.items(), Place::Text("the criterion of `iif`"), call.at)?;
         match branches.get(usize::from(truth != Some(true))) {
             Some(branch) => self.eval_scoped(branch, env),
             None => Ok(Collection::new()),

@@ -19,7 +19,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         if call.function == F::Join {
             return self.join(input, call, env);
         }
-        let Some(text) = self.string(input, &call.input_name(), call.at)? else {
+        let Some(text) = self.string(input, call.input(), call.at)? else {
             return Ok(Collection::new());
         };
         self.charge(text.len() / 64, call.at)?;
@@ -109,7 +109,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
         }
         let mut out = String::new();
         for (i, item) in input.iter().enumerate() {
-            let Some(part) = self.string(std::slice::from_ref(item), &call.input_name(), call.at)? else {
+            let Some(part) = self.string(std::slice::from_ref(item), call.input(), call.at)? else {
                 continue;
             };
             self.check_text(out.len() + part.len() + separator.len(), call.at)?;

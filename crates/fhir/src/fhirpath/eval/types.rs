@@ -1,6 +1,6 @@
 //! `is`, `as`, `ofType()`.
 
-use super::{Collection, Env, Evaluated, Evaluator, Item};
+use super::{Collection, Env, Evaluated, Evaluator, Item, Place};
 use crate::fhirpath::ast::{Expr, ExprKind, Namespace, TypeOp, TypeSpecifier};
 use crate::fhirpath::error::{EvalError, EvalErrorKind};
 use crate::fhirpath::functions::Function;
@@ -47,12 +47,12 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             None => env.this,
         };
         match op {
-            TypeOp::Is => match self.single(items, "the left side of `is`", at)? {
+            TypeOp::Is => match self.single(items, Place::Text("the left side of `is`"), at)? {
                 Some(item) => Ok(Collection::one(self.is_type(item, specifier, false))),
                 None => Ok(Collection::new()),
             },
             TypeOp::As if !self.lenient => {
-                self.single(items, "the left side of `as`", at)?;
+                self.single(items, Place::Text("the left side of `as`"), at)?;
                 Ok(items.iter().filter(|i| self.is_type(i, specifier, true)).cloned().collect())
             }
             TypeOp::As | TypeOp::OfType => {
@@ -116,7 +116,7 @@ impl<'x, 'e> Evaluator<'x, 'e> {
             }
             None => env.this,
         };
-        let Some(item) = self.single(items, "the left side of `is`", at)? else {
+        let Some(item) = self.single(items, Place::Text("the left side of `is`"), at)? else {
             return Ok(Collection::new());
         };
         if let Some(target) = self.resolve(item, at)? {
