@@ -15,17 +15,18 @@ use crate::schema::{Primitive, Special, TypeDef, TypeKind};
 use crate::tape::Cursor;
 use crate::walk::{Reached, Walk};
 
-/// Rules on an object as a whole, after its members.
+/// Rules on an object as a whole, after its members. `id` is its member of that name.
 pub(crate) fn whole<'t, 'a>(
     walk: &mut Walk<'_, 't, 'a>,
     node: Cursor<'t, 'a>,
     def: &TypeDef,
     reached: Reached,
+    id: Option<Cursor<'t, 'a>>,
 ) {
     // An ElementDefinition's id is a path that snapshot and differential share.
-    if def.kind != TypeKind::Resource
+    if let Some(id) = id
+        && def.kind != TypeKind::Resource
         && def.special != Special::ElementDefinition
-        && let Some(id) = node.get("id")
         && !walk.is_withheld(id.id())
     {
         walk.note_element_id(id);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use crate::fhirpath::Program;
 use crate::report::{Placer, Report};
 use crate::rules;
@@ -74,6 +76,31 @@ impl Validator {
     /// The schema.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
+    }
+
+    /// SHA-256 over the schema digest and the options: everything a verdict depends on besides the
+    /// document. Give it to [`crate::report::verdict_digest`] in the place of the schema digest, so
+    /// that verdicts reached with other options never look the same.
+    pub fn basis(&self, options: &Options) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"consilium/fhir-basis/v1\0");
+        hash.update(self.schema.digest());
+        hash.update([
+            u8::from(options.unknown_extensions == UnknownExtensions::Refuse),
+            u8::from(options.security_checks),
+            u8::from(options.example_urls),
+            u8::from(options.invariants),
+            u8::from(options.best_practice),
+        ]);
+        hash.update((options.max_issues as u64).to_be_bytes());
+        let mut domains = options.extension_domains.clone();
+        domains.sort();
+        domains.dedup();
+        for domain in domains {
+            hash.update((domain.len() as u64).to_be_bytes());
+            hash.update(domain);
+        }
+        hash.finalize().into()
     }
 
     /// Validates one resource (a Bundle with all that it holds): every issue in one report, in

@@ -119,14 +119,15 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             self.error(name, IssueCode::Structure, "fhir.resource-type.unknown", text);
             return;
         };
-        let Some(def) = self.schema.def(ty).copied() else { return };
+        let schema = self.schema;
+        let Some(def) = schema.def(ty) else { return };
         let reached = Reached { slot: None, modifier: false, beside_value: false };
         let outer = (self.resource, self.root_resource);
         self.resource = node.id();
         let claimed = node.get("meta").and_then(|m| m.get("profile"));
         self.unevaluated.profiles += claimed.map_or(0, |p| p.count() as u64);
         if contained {
-            self.object(node, ty, &def, reached);
+            self.object(node, ty, def, reached);
             self.resource = outer.0;
             return;
         }
@@ -137,7 +138,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         if bundle {
             self.open_bundle(node);
         }
-        self.object(node, ty, &def, reached);
+        self.object(node, ty, def, reached);
         self.close_container(node);
         if bundle {
             self.close_bundle();
@@ -165,12 +166,17 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         let mut seen = 0u64;
         let mut chosen = [u8::MAX; 64];
         let mut only_id = true;
+        let mut id = None;
         for member in node.children() {
             let raw = member.raw_key().unwrap_or_default();
             if raw == "resourceType" && resource {
                 continue;
             }
-            only_id &= raw == "id";
+            if raw == "id" {
+                id = Some(member);
+            } else {
+                only_id = false;
+            }
             let (bare, beside) = match raw.as_bytes().split_first() {
                 Some((b'_', rest)) => (rest, true),
                 _ => (raw.as_bytes(), false),
@@ -199,7 +205,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             let text = "this element has an id and nothing else; give it a value or leave it out";
             self.invariant(node, "http://hl7.org/fhir/StructureDefinition/Element#ele-1", text);
         }
-        rules::whole(self, node, def, reached);
+        rules::whole(self, node, def, reached, id);
         rules::invariant::check(self, node, ty, def.invariants);
         self.depth -= 1;
     }

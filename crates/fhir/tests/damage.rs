@@ -354,6 +354,33 @@ mod damage {
     }
 
     #[test]
+    fn options_enter_the_basis_of_a_verdict() {
+        let Some(validator) = support::validator() else { return };
+        let basis = |o: Options| validator.basis(&o);
+        let default = basis(Options::default());
+        let domains = |d: &[&str]| Options {
+            extension_domains: d.iter().map(|d| (*d).to_owned()).collect(),
+            ..Options::default()
+        };
+        assert_eq!(basis(domains(&["a", "b"])), basis(domains(&["b", "a", "a"])));
+        let others = [
+            domains(&["a"]),
+            domains(&["ab"]),
+            Options { unknown_extensions: UnknownExtensions::Refuse, ..Options::default() },
+            Options { security_checks: true, ..Options::default() },
+            Options { example_urls: false, ..Options::default() },
+            Options { invariants: false, ..Options::default() },
+            Options { best_practice: true, ..Options::default() },
+            Options { max_issues: 1, ..Options::default() },
+        ];
+        let mut seen: Vec<_> = others.into_iter().map(basis).collect();
+        seen.push(default);
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 9);
+    }
+
+    #[test]
     fn large_bundles_take_linear_time() {
         let Some(validator) = support::validator() else { return };
         let bundle = |n: usize| {

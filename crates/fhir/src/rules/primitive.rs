@@ -95,7 +95,8 @@ pub(crate) fn is_id(text: &str) -> bool {
 }
 
 fn uri(text: &str) -> Option<&'static str> {
-    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    let plain = text.bytes().all(|b| matches!(b, 0x21..=0x7e));
+    if !plain && text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Some("a uri holds no blanks; write them as `%20`");
     }
     if text.starts_with("urn:oid:") && !is_oid(text) {

@@ -100,7 +100,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
     ) {
         let schema = self.schema;
         let ty = TypeId(slot.ty);
-        let Some(def) = schema.def(ty).copied() else { return };
+        let Some(def) = schema.def(ty) else { return };
         match def.primitive {
             Some(_) if beside => self.beside(value, slot, partner, in_array),
             Some(primitive) => {
@@ -125,7 +125,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
             None => {
                 let modifier = schema.str(slot.name) == "modifierExtension";
                 let reached = Reached { slot: Some(*slot), modifier, beside_value: false };
-                self.object(value, ty, &def, reached);
+                self.object(value, ty, def, reached);
                 rules::invariant::check(self, value, ty, child.invariants);
                 if child.binding != NONE {
                     rules::binding::complex(self, value, def.special, child.binding);
@@ -199,6 +199,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         partner: Option<Cursor<'t, 'a>>,
         in_array: bool,
     ) {
+        let schema = self.schema;
         let has_value = partner.is_some_and(|p| p.kind() != Kind::Null);
         if value.kind() == Kind::Null && in_array {
             if !has_value {
@@ -213,9 +214,9 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
             return;
         }
         let ty = TypeId(slot.ty);
-        if let Some(def) = self.schema.def(ty).copied() {
+        if let Some(def) = schema.def(ty) {
             let reached = Reached { slot: None, modifier: false, beside_value: has_value };
-            self.object(value, ty, &def, reached);
+            self.object(value, ty, def, reached);
         }
     }
 }
