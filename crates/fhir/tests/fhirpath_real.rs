@@ -231,4 +231,34 @@ mod real {
         assert!(tally.evaluated > 10_000, "only {} evaluations", tally.evaluated);
         assert!(tally.findings.is_empty(), "{:#?}", tally.findings);
     }
+
+    #[test]
+    fn every_invariant_of_us_core_compiles() {
+        let packages = folder("CONSILIUM_TEST_DATA", "../shared/data").join("fhir/us-core");
+        let Ok(files) = fs::read_dir(&packages) else { return absent(&packages) };
+        let options = CompileOptions { lenient: true, ..CompileOptions::default() };
+        let (mut compiled, mut failed) = (0, Vec::new());
+        for path in files.filter_map(Result::ok).map(|f| f.path()) {
+            if path.extension().is_none_or(|e| e != "tgz") {
+                continue;
+            }
+            for definition in resources(&fs::read(&path).expect("a package"), "StructureDefinition") {
+                let elements = definition.pointer("/snapshot/element").and_then(Json::as_array).cloned();
+                for element in elements.unwrap_or_default() {
+                    let constraints = element.get("constraint").and_then(Json::as_array).cloned();
+                    for c in constraints.unwrap_or_default() {
+                        match compile(text(&c, "expression"), &options) {
+                            Ok(_) => compiled += 1,
+                            Err(_) if text(&c, "expression").is_empty() => {}
+                            Err(error) => failed.push(format!("{}: {error}", text(&c, "expression"))),
+                        }
+                    }
+                }
+            }
+        }
+        failed.sort();
+        failed.dedup();
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+        assert!(compiled > 1_000, "only {compiled} invariants");
+    }
 }
