@@ -8,7 +8,7 @@
 mod date;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::fhirpath::{CompileOptions, Context, Element, Item, Program, compile};
@@ -51,7 +51,7 @@ impl SearchKind {
 }
 
 /// One value under which a resource is found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SearchEntry {
     /// The parameter's code: `birthdate`.
     pub code: String,
@@ -173,21 +173,14 @@ impl SearchParams {
                     }
                 }
                 if let Some(target) = &param.target {
-                    let mut index = 0;
-                    entries.retain(|e| {
-                        index += 1;
-                        index <= before || points_to(&e.value, target)
-                    });
+                    let new = entries.split_off(before);
+                    entries.extend(new.into_iter().filter(|e| points_to(&e.value, target)));
                 }
             }
         }
-        let mut distinct: Vec<SearchEntry> = Vec::with_capacity(entries.len());
-        for e in entries {
-            if !distinct.contains(&e) {
-                distinct.push(e);
-            }
-        }
-        distinct
+        let mut seen = BTreeSet::new();
+        entries.retain(|e| seen.insert(e.clone()));
+        entries
     }
 
     fn element(&self, tape: &Tape<'_>, param: &Param, element: &Element, entries: &mut Vec<SearchEntry>) {

@@ -4,7 +4,7 @@ use super::{DateRange, SearchKind};
 use crate::tape::{Cursor, Kind};
 
 /// A value of an index, by the type of its parameter. Decimals keep their digits as written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the fields are those of the FHIR types")]
 pub enum SearchValue {
     /// Code, identifier, boolean or contact point. `system: None`: the element states none.
