@@ -354,6 +354,18 @@ mod damage {
     }
 
     #[test]
+    fn very_many_issues_are_cut_off_with_a_notice() {
+        let Some(validator) = support::validator() else { return };
+        let entry = r#"{"resource":{"resourceType":"Patient","gender":"x","birthDate":1}}"#;
+        let entries = vec![entry; 50_000].join(",");
+        let text = format!(r#"{{"resourceType":"Bundle","type":"collection","entry":[{entries}]}}"#);
+        let report = check(&validator, &text);
+        assert_eq!((report.errors(), report.issues.len()), (1000, 1001));
+        assert_eq!(report.issues[999].expression, "Bundle.entry[499].resource.birthDate");
+        assert_eq!(report.issues[1000].message_id, "fhir.issues.more");
+    }
+
+    #[test]
     fn options_enter_the_basis_of_a_verdict() {
         let Some(validator) = support::validator() else { return };
         let basis = |o: Options| validator.basis(&o);
