@@ -1,1 +1,8 @@
-//! See the crate list in the README.
+//! Adapters for the storage ports of `domain`: relational stores through sqlx (SQLite, PostgreSQL) and an embedded
+//! key-value store. Nothing is decided here; every method's comment says what is durable when it returns.
+
+pub mod kv;
+pub mod sql;
+
+pub use kv::fjall::FjallKv;
+pub use sql::{Sql, StoreError};

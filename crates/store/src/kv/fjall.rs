@@ -1,0 +1,68 @@
+//! fjall: a log-structured store. One keyspace; a batch is one journal entry, so it is there whole or not at all.
+
+use consilium_domain::port::kv::{Kv, KvError, Write};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use std::path::Path;
+
+/// A key-value store in one folder. Only one process may have it open.
+pub struct FjallKv {
+    db: Database,
+    pairs: Keyspace,
+}
+
+fn failed(error: impl std::fmt::Display) -> KvError {
+    KvError(error.to_string())
+}
+
+impl FjallKv {
+    /// Opens the store in `folder`, creating it when there is none. Fails when another process has it open.
+    pub fn open(folder: &Path) -> Result<Self, KvError> {
+        let db = Database::builder(folder).open().map_err(failed)?;
+        let pairs = db.keyspace("pairs", KeyspaceCreateOptions::default).map_err(failed)?;
+        Ok(Self { db, pairs })
+    }
+}
+
+impl Kv for FjallKv {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        Ok(self.pairs.get(key).map_err(failed)?.map(|v| v.to_vec()))
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KvError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        self.pairs
+            .range(from..to)
+            .take(limit)
+            .map(|pair| pair.into_inner().map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(failed))
+            .collect()
+    }
+
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, KvError> {
+        if from > to {
+            return Ok(None);
+        }
+        self.pairs
+            .range(from..=to)
+            .next_back()
+            .map(|pair| pair.into_inner().map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(failed))
+            .transpose()
+    }
+
+    fn write(&self, batch: &[Write], durable: bool) -> Result<(), KvError> {
+        // SyncAll = fsync of the journal: the only mode that survives a power cut.
+        let mode = durable.then_some(PersistMode::SyncAll);
+        let mut out = self.db.batch().durability(mode);
+        for write in batch {
+            match write {
+                Write::Put(key, value) => out.insert(&self.pairs, key.as_slice(), value.as_slice()),
+                Write::Delete(key) => out.remove(&self.pairs, key.as_slice()),
+            }
+        }
+        if batch.is_empty() {
+            return if durable { self.db.persist(PersistMode::SyncAll).map_err(failed) } else { Ok(()) };
+        }
+        out.commit().map_err(failed)
+    }
+}
