@@ -1,1 +1,3 @@
-fn main() {}
+fn main() -> std::process::ExitCode {
+    consilium_runtime::main::<consilium_consensus::Consensus>()
+}

@@ -1,0 +1,167 @@
+//! The service's own organisation asks here (`proto/consilium/v1/consensus.proto`).
+
+use crate::chain::{Chain, ChainError};
+use crate::node::{Event, Fate, Shared};
+use consilium_contracts::v1::submit_response::Status;
+use consilium_contracts::v1::{
+    BlockRequest, BlockResponse, CommittedTx, Failure, FindRequest, FindResponse, HeadRequest, HeadResponse,
+    StateRequest, StateResponse, SubmitRequest, SubmitResponse,
+};
+use consilium_domain::Digest;
+use consilium_runtime::Kit;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Requests answered at a time, per verb. Submissions wait for their block.
+const CONCURRENCY: usize = 64;
+const SUBMISSIONS: usize = 4096;
+/// Longest wait for a commit.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What the handlers need.
+#[derive(Clone)]
+pub struct Api {
+    pub chain: Arc<Chain>,
+    pub shared: Arc<Shared>,
+    pub events: SyncSender<Event>,
+}
+
+impl Api {
+    /// Answers until shutdown.
+    pub async fn serve(self, kit: &Kit) -> anyhow::Result<()> {
+        let (bus, subjects) = (&kit.bus, &kit.subjects);
+        let api = self.clone();
+        bus.serve_messages(&subjects.consensus_submit(), None, SUBMISSIONS, move |request| {
+            let api = api.clone();
+            async move { api.submit(request).await }
+        })
+        .await?;
+        let api = self.clone();
+        bus.serve_messages(&subjects.consensus_find(), None, CONCURRENCY, move |request| {
+            let api = api.clone();
+            async move { api.find(&request) }
+        })
+        .await?;
+        let api = self.clone();
+        bus.serve_messages(&subjects.consensus_state(), None, CONCURRENCY, move |request| {
+            let api = api.clone();
+            async move { api.state(&request) }
+        })
+        .await?;
+        let api = self.clone();
+        bus.serve_messages(&subjects.consensus_head(), None, CONCURRENCY, move |_: HeadRequest| {
+            let api = api.clone();
+            async move { api.head() }
+        })
+        .await?;
+        bus.serve_messages(&subjects.consensus_block(), None, CONCURRENCY, move |request| {
+            let api = self.clone();
+            async move { api.block(&request) }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Answers when the transaction is committed or refused, or when the wait is over: then it may still be
+    /// committed later, and submitting it again is harmless.
+    pub async fn submit(&self, request: SubmitRequest) -> SubmitResponse {
+        let (answer, fate) = oneshot::channel();
+        if self.events.try_send(Event::Submit { tx: request.tx, answer }).is_err() {
+            return refused("busy", "the node is busy: try again later");
+        }
+        let wait = Duration::from_millis(u64::from(request.wait_ms)).min(LONGEST_WAIT);
+        match tokio::time::timeout(wait, fate).await {
+            Ok(Ok(Fate::Committed(proof))) => SubmitResponse {
+                status: Status::Committed.into(),
+                committed: Some(CommittedTx::from(&*proof)),
+                failure: None,
+            },
+            Ok(Ok(Fate::Refused { code, text })) => refused(code, &text),
+            Ok(Err(_)) => refused("unavailable", "the node is stopping"),
+            Err(_) => SubmitResponse { status: Status::Pending.into(), committed: None, failure: None },
+        }
+    }
+
+    pub fn find(&self, request: &FindRequest) -> FindResponse {
+        let found = Digest::from_slice(&request.tx_id).map(|id| self.chain.find(&id));
+        let committed = match found {
+            None => None,
+            Some(Ok(proof)) => proof.as_ref().map(CommittedTx::from),
+            Some(Err(error)) => {
+                log(&error);
+                None
+            }
+        };
+        FindResponse { committed }
+    }
+
+    pub fn state(&self, request: &StateRequest) -> StateResponse {
+        let read = || {
+            let ledger = self.chain.ledger()?;
+            let value = ledger.get(&request.key)?;
+            Ok::<_, ChainError>((value, ledger.head().height.0, ledger.head().time.0))
+        };
+        match read() {
+            Ok((value, height, time_ms)) => StateResponse {
+                has_value: value.is_some(),
+                value: value.unwrap_or_default(),
+                height,
+                time_ms,
+                failure: None,
+            },
+            Err(error) => {
+                log(&error);
+                let failure = Some(Failure::new("internal", "the state cannot be read"));
+                StateResponse { failure, ..StateResponse::default() }
+            }
+        }
+    }
+
+    pub fn head(&self) -> HeadResponse {
+        match self.chain.ledger() {
+            Ok(ledger) => HeadResponse {
+                height: ledger.head().height.0,
+                time_ms: ledger.head().time.0,
+                block_id: ledger.head().block.0.to_vec(),
+                txs: ledger.log_size(),
+                mempool: u32::try_from(self.shared.mempool.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
+                syncing: self.shared.syncing.load(Ordering::Relaxed),
+                genesis: ledger.genesis().0.to_vec(),
+            },
+            Err(error) => {
+                log(&error.into());
+                // Height 0 at time 0 is as stale as can be: whoever needs a fresh ledger refuses.
+                HeadResponse { syncing: true, ..HeadResponse::default() }
+            }
+        }
+    }
+
+    pub fn block(&self, request: &BlockRequest) -> BlockResponse {
+        let read = || {
+            let block = self.chain.block_bytes(request.height)?;
+            Ok::<_, ChainError>(block.zip(self.chain.certificate_bytes(request.height)?))
+        };
+        match read() {
+            Ok(found) => {
+                let (block, certificate) = found.unwrap_or_default();
+                BlockResponse { block, certificate }
+            }
+            Err(error) => {
+                log(&error);
+                BlockResponse::default()
+            }
+        }
+    }
+}
+
+fn log(error: &ChainError) {
+    tracing::error!(%error, "the chain cannot be read");
+}
+
+fn refused(code: &str, text: &str) -> SubmitResponse {
+    let failure = Some(Failure::new(code, text));
+    SubmitResponse { status: Status::Refused.into(), committed: None, failure }
+}

@@ -1,0 +1,116 @@
+//! Blocks for members that are behind, and how a node that may have forgotten its votes comes back.
+//!
+//! A request is the height (eight octets, big-endian), 0 for the newest block. The answer is `0` for "I have no
+//! such block", or `1` and a [`SyncResponse`].
+
+use crate::chain::Chain;
+use anyhow::Context;
+use consilium_bft::wire::SyncResponse;
+use consilium_domain::block::{Block, ValidatorSet};
+use consilium_domain::{Canonical, ChannelId, OrgId};
+use consilium_runtime::{Answer, Kit};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Requests answered at a time.
+const CONCURRENCY: usize = 16;
+/// Patience with one peer's answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+const NONE: u8 = 0;
+const SOME: u8 = 1;
+
+pub(crate) fn request(height: u64) -> Vec<u8> {
+    height.to_be_bytes().to_vec()
+}
+
+/// The bytes of the response, if the peer had the block.
+pub(crate) fn answer(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes.split_first() {
+        Some((&SOME, response)) => Some(response),
+        _ => None,
+    }
+}
+
+/// Answers the members' requests.
+pub(crate) async fn serve(kit: &Kit, chain: Arc<Chain>) -> anyhow::Result<()> {
+    let subject = kit.subjects.consensus_sync();
+    let handler = move |incoming: consilium_runtime::Incoming| {
+        let chain = Arc::clone(&chain);
+        async move {
+            match <[u8; 8]>::try_from(incoming.payload.as_slice()).map(u64::from_be_bytes) {
+                Err(_) => Answer::Refused("undecodable"),
+                Ok(height) => match respond(&chain, height) {
+                    Ok(bytes) => Answer::Payload(bytes),
+                    Err(error) => {
+                        tracing::error!(%error, "a sync request could not be answered");
+                        Answer::Refused("internal")
+                    }
+                },
+            }
+        }
+    };
+    Ok(kit.bus.serve(&subject, None, CONCURRENCY, handler).await?)
+}
+
+fn respond(chain: &Chain, height: u64) -> Result<Vec<u8>, crate::chain::ChainError> {
+    let height = if height == 0 { chain.ledger()?.head().height.0 } else { height };
+    let response = chain.sync_response(height)?;
+    Ok(response.map_or_else(|| vec![NONE], |r| [&[SOME], r.to_bytes().as_slice()].concat()))
+}
+
+/// The first height at which a node may sign that has lost its log or its disk.
+///
+/// It may have signed at the heights that the others were deciding when it was last seen, and signing there again
+/// could contradict that. Of the answers of more than two thirds of the members (itself included), the highest
+/// certified height N is at least one below any height that it can have decided; its votes reach at most one
+/// further. So it follows silently and signs again after N + 2. Where nobody has a block yet, there is no past.
+pub(crate) async fn first_safe_height(
+    kit: &Kit,
+    channel: &ChannelId,
+    set: &ValidatorSet,
+    body_limit: usize,
+) -> anyhow::Result<u64> {
+    let me = &kit.common.organisation.name;
+    let mut answers: BTreeMap<OrgId, u64> = BTreeMap::new();
+    loop {
+        for v in set.validators.iter().filter(|v| v.organisation != *me) {
+            let subject = kit.subjects.at(&v.organisation).consensus_sync();
+            let Ok(bytes) = kit.bus.request(&subject, request(0), Duration::from_secs(1)).await else {
+                continue;
+            };
+            match certified_height(&bytes, channel, set, body_limit) {
+                Ok(height) => {
+                    answers.insert(v.organisation.clone(), height);
+                }
+                Err(error) => tracing::warn!(peer = %v.organisation, %error, "an unusable answer"),
+            }
+        }
+        let answered = |org: &OrgId| org == me || answers.contains_key(org);
+        let power = set.validators.iter().filter(|v| answered(&v.organisation)).map(|v| v.power).sum();
+        if set.is_quorum(power) {
+            return Ok(answers.values().max().map_or(0, |n| if *n == 0 { 0 } else { n + 3 }));
+        }
+        tracing::info!(answers = answers.len(), "waiting for members to tell their height before signing");
+        tokio::select! {
+            () = kit.shutdown.wait() => anyhow::bail!("stopped while waiting for the other members"),
+            () = tokio::time::sleep(Duration::from_millis(300)) => {}
+        }
+    }
+}
+
+fn certified_height(
+    bytes: &[u8],
+    channel: &ChannelId,
+    set: &ValidatorSet,
+    body_limit: usize,
+) -> anyhow::Result<u64> {
+    let response = match bytes.split_first() {
+        Some((&NONE, [])) => return Ok(0),
+        Some((&SOME, response)) => SyncResponse::from_bytes(response, body_limit)?,
+        _ => anyhow::bail!("neither a block nor its absence"),
+    };
+    let block = Block::from_canonical(&response.body).context("the block")?;
+    consilium_ledger::certificate::verify(channel, set, &block.header, &response.certificate)?;
+    Ok(block.header.height.0)
+}

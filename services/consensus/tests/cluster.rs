@@ -1,0 +1,273 @@
+//! Four whole services on an in-memory bus, each with its own disk.
+
+#[cfg(test)]
+mod cluster {
+    use consilium_consensus::{Config, Consensus};
+    use consilium_contracts::v1::submit_response::Status;
+    use consilium_contracts::v1::{CommittedTx, FindRequest, FindResponse, HeadRequest, HeadResponse};
+    use consilium_contracts::v1::{StateRequest, StateResponse, SubmitRequest, SubmitResponse};
+    use consilium_contracts::{Message, Participant};
+    use consilium_domain::genesis::{Genesis, Member, Params};
+    use consilium_domain::tx::{ProfileVote, TxBody, UnsignedTx};
+    use consilium_domain::{Canonical, ChannelId, Digest, OrgId, Timestamp};
+    use consilium_ledger::SigningKey;
+    use consilium_runtime::{Entropy, Kit, MemoryHub, Service, SystemClock};
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::task::JoinHandle;
+
+    pub fn org(i: usize) -> OrgId {
+        OrgId::new(format!("org-{i}")).unwrap()
+    }
+
+    pub fn channel() -> ChannelId {
+        ChannelId::new("test").unwrap()
+    }
+
+    fn seed(org: usize, role: u8) -> [u8; 32] {
+        let mut seed = [role; 32];
+        seed[0] = u8::try_from(org + 1).unwrap();
+        seed
+    }
+
+    pub fn genesis(n: usize) -> Genesis {
+        let key = |i, role| SigningKey::from_seed(seed(i, role)).public();
+        let members = (0..n)
+            .map(|i| Member {
+                organisation: org(i),
+                consensus: key(i, 1),
+                validate: key(i, 2),
+                ingest: key(i, 3),
+                audit: key(i, 4),
+                governance: key(i, 5),
+                authority: Vec::new(),
+            })
+            .collect();
+        let params = Params { heartbeat_ms: 100, ..Params::default() };
+        Genesis { channel: channel(), time: Timestamp(1), members, schemas: Vec::new(), params }
+    }
+
+    /// A vote on a schema: the simplest transaction.
+    pub fn tx(sender: usize, schema: &str, round: u64) -> Vec<u8> {
+        let schema = Digest::tagged("test", schema.as_bytes());
+        let body = TxBody::ProfileVote(ProfileVote { schema, admit: 1, round });
+        let unsigned = UnsignedTx { sender: org(sender), body };
+        SigningKey::from_seed(seed(sender, 5)).sign_tx(&channel(), unsigned).to_canonical()
+    }
+
+    pub struct Consortium {
+        pub hub: MemoryHub,
+        pub folder: PathBuf,
+        pub nodes: Vec<Option<Running>>,
+    }
+
+    pub struct Running {
+        pub kit: Kit,
+        pub client: Kit,
+        task: JoinHandle<anyhow::Result<()>>,
+    }
+
+    impl Consortium {
+        pub fn new(name: &str, n: usize) -> Self {
+            let folder = std::env::temp_dir().join(format!("consilium-{}-{name}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            let genesis = serde_json::to_vec(&genesis(n)).unwrap();
+            std::fs::write(folder.join("genesis.json"), genesis).unwrap();
+            let mut consortium =
+                Self { hub: MemoryHub::new(), folder, nodes: (0..n).map(|_| None).collect() };
+            for i in 0..n {
+                let dir = consortium.folder.join(org(i).as_str());
+                std::fs::create_dir_all(&dir).unwrap();
+                std::fs::write(dir.join("key"), hex::encode(seed(i, 1))).unwrap();
+                consortium.start(i);
+            }
+            consortium
+        }
+
+        pub fn data(&self, i: usize) -> PathBuf {
+            self.folder.join(org(i).as_str()).join("data")
+        }
+
+        pub fn start(&mut self, i: usize) {
+            let text = format!(
+                "data_dir = {:?}\ngenesis_file = {:?}\nkey_file = {:?}\n\
+                 [timeouts]\npropose_ms = 1500\nprevote_ms = 500\nprecommit_ms = 500\n\
+                 [organisation]\nname = \"{}\"\nchannel = \"test\"\n\
+                 [bus]\nurl = \"nats://127.0.0.1:1\"\nuser = \"x\"\npassword_file = \"/x\"\n\
+                 [health]\nlisten = \"127.0.0.1:0\"\n",
+                self.data(i),
+                self.folder.join("genesis.json"),
+                self.folder.join(org(i).as_str()).join("key"),
+                org(i)
+            );
+            let (common, config) = consilium_runtime::config::parse::<Config>(&text).unwrap();
+            let clock = Arc::new(SystemClock::new());
+            let entropy = Entropy::system();
+            let kit = |p| {
+                Kit::in_memory(&self.hub, p, common.clone(), Arc::clone(&clock) as _, entropy.clone())
+                    .unwrap()
+            };
+            let (kit, client) = (kit(Participant::Consensus), kit(Participant::Ingest));
+            let task = tokio::spawn(Consensus::run(config, kit.clone()));
+            self.nodes[i] = Some(Running { kit, client, task });
+        }
+
+        /// Stops a node between two events: what is not on its disk is lost.
+        pub async fn stop(&mut self, i: usize) {
+            let running = self.nodes[i].take().unwrap();
+            running.kit.shutdown.trigger();
+            running.task.await.unwrap().unwrap();
+            // The store lets go of its folder when the last handler is gone.
+            running.kit.shutdown.drained(Duration::from_secs(5)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+
+        async fn ask<Q: Message, A: Message + Default>(&self, i: usize, subject: &str, request: &Q) -> A {
+            let client = &self.nodes[i].as_ref().unwrap().client;
+            for _ in 0..200 {
+                match client.bus.request_message(subject, request, Duration::from_secs(60)).await {
+                    Ok(answer) => return answer,
+                    Err(e) if e.is_transient() => tokio::time::sleep(Duration::from_millis(50)).await,
+                    Err(e) => panic!("{e}"),
+                }
+            }
+            panic!("nobody answers at {subject}");
+        }
+
+        fn subjects(&self, i: usize) -> &consilium_contracts::Subjects {
+            &self.nodes[i].as_ref().unwrap().client.subjects
+        }
+
+        pub async fn submit(&self, i: usize, tx: Vec<u8>) -> SubmitResponse {
+            let request = SubmitRequest { tx, wait_ms: 50_000 };
+            self.ask(i, &self.subjects(i).consensus_submit(), &request).await
+        }
+
+        pub async fn commit(&self, i: usize, tx: Vec<u8>) -> CommittedTx {
+            let response = self.submit(i, tx).await;
+            assert_eq!(response.status(), Status::Committed, "{:?}", response.failure);
+            response.committed.unwrap()
+        }
+
+        pub async fn head(&self, i: usize) -> HeadResponse {
+            self.ask(i, &self.subjects(i).consensus_head(), &HeadRequest {}).await
+        }
+
+        pub async fn find(&self, i: usize, id: Digest) -> Option<CommittedTx> {
+            let request = FindRequest { tx_id: id.0.to_vec() };
+            let response: FindResponse = self.ask(i, &self.subjects(i).consensus_find(), &request).await;
+            response.committed
+        }
+
+        pub async fn state(&self, i: usize, key: Vec<u8>) -> StateResponse {
+            self.ask(i, &self.subjects(i).consensus_state(), &StateRequest { key }).await
+        }
+
+        /// Waits until a node has this height.
+        pub async fn reach(&self, i: usize, height: u64) {
+            for _ in 0..600 {
+                if self.head(i).await.height >= height {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            panic!("node {i} does not reach height {height}");
+        }
+    }
+
+    impl Drop for Consortium {
+        fn drop(&mut self) {
+            for running in self.nodes.iter().flatten() {
+                running.kit.shutdown.trigger();
+            }
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    pub fn has_file(folder: &Path, name: &str) -> bool {
+        folder.join(name).exists()
+    }
+}
+
+use cluster::{Consortium, channel, genesis, has_file, org, tx};
+use consilium_contracts::v1::submit_response::Status;
+use consilium_domain::receipt::TxProof;
+use consilium_domain::tx::tx_id;
+use consilium_domain::{Canonical, merkle};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submitted_transaction_is_committed_everywhere_with_a_proof() {
+    let net = Consortium::new("commit", 4);
+    let bytes = tx(1, "a", 1);
+    let committed = net.commit(1, bytes.clone()).await;
+    let proof = TxProof::try_from(committed).unwrap();
+    assert_eq!(proof.tx, bytes);
+    let set = genesis(4).validators();
+    consilium_ledger::certificate::verify(&channel(), &set, &proof.header, &proof.certificate).unwrap();
+    assert!(proof.inclusion.verify(&merkle::leaf_hash(&bytes), &proof.header.tx_root));
+    for i in 0..4 {
+        net.reach(i, proof.header.height.0).await;
+        assert!(net.find(i, tx_id(&bytes)).await.is_some());
+    }
+    // The same again is answered, not executed twice.
+    assert_eq!(net.commit(1, bytes).await.header, proof.header.to_canonical());
+    // An older vote on the same schema cannot enter a block.
+    let stale = net.submit(1, tx(1, "a", 1).iter().rev().copied().collect()).await;
+    assert_eq!(stale.status(), Status::Refused);
+    let schema = consilium_domain::Digest::tagged("test", b"a");
+    let key = consilium_ledger::state::vote_key(&schema, &org(1));
+    let state = net.state(2, key).await;
+    assert!(state.has_value && state.height >= proof.header.height.0 && state.time_ms > 1);
+    assert!(!net.state(2, b"consent/nothing".to_vec()).await.has_value);
+    // The heartbeat keeps the chain's clock going without transactions.
+    let height = net.head(0).await.height;
+    net.reach(0, height + 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_away_catches_up() {
+    let mut net = Consortium::new("away", 4);
+    net.commit(0, tx(0, "a", 1)).await;
+    net.stop(3).await;
+    let missed = tx(0, "b", 1);
+    net.commit(0, missed.clone()).await;
+    let height = net.head(0).await.height;
+    net.start(3);
+    net.reach(3, height).await;
+    assert!(net.find(3, tx_id(&missed)).await.is_some());
+    // It votes again: without it and with another one down there would be no quorum.
+    net.stop(2).await;
+    net.commit(3, tx(3, "c", 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_nodes_at_once_come_back_from_their_disks() {
+    let mut net = Consortium::new("restart", 4);
+    let before = tx(2, "a", 1);
+    net.commit(2, before.clone()).await;
+    for i in 0..4 {
+        net.stop(i).await;
+    }
+    for i in 0..4 {
+        net.start(i);
+    }
+    assert!(net.find(1, tx_id(&before)).await.is_some());
+    net.commit(1, tx(1, "b", 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_disk_comes_back_and_does_not_sign_at_once() {
+    let mut net = Consortium::new("lost", 4);
+    net.commit(0, tx(0, "a", 1)).await;
+    net.stop(3).await;
+    std::fs::remove_dir_all(net.data(3)).unwrap();
+    assert!(!has_file(&net.data(3), "wal"));
+    let height = net.head(0).await.height;
+    net.start(3);
+    net.reach(3, height + 4).await;
+    // Past the silent heights it is a full member again.
+    net.stop(2).await;
+    net.commit(3, tx(3, "b", 1)).await;
+}
