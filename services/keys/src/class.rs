@@ -1,0 +1,244 @@
+//! Class keys: one key-encryption key per class and epoch, wrapped once by attribute-based encryption.
+
+use crate::error::KeysError;
+use crate::vault::{Vault, VaultError};
+use consilium_abe::envelope::{ClassKey, unwrap_class_key, wrap_class_key};
+use consilium_abe::rand_core::CryptoRngCore;
+use consilium_abe::{AbeError, AccessPolicy, Header, KemContext, PublicKeys, Secret32, kem};
+use consilium_domain::{CanonError, Canonical, ChannelId, Decoder, Encoder, OrgId};
+use zeroize::Zeroizing;
+
+/// First octets of a class header and of a class file.
+const FORMAT: u16 = 1;
+/// Most bytes of a wrapped class key.
+const MAX_WRAP: usize = 256;
+/// Epochs that a class file may hold.
+const MAX_EPOCHS: usize = 100_000;
+/// Most bytes of a policy's text.
+const MAX_POLICY: usize = 64 * 1024;
+
+/// What a class header belongs to: it opens for nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassName {
+    pub channel: ChannelId,
+    pub custodian: OrgId,
+    /// Opaque: HMAC of patient compartment and sensitivity, made by the custodian's ingest.
+    pub id: Vec<u8>,
+}
+
+impl ClassName {
+    /// Refuses ids outside 16 to 64 bytes.
+    pub fn new(channel: &ChannelId, custodian: &OrgId, id: &[u8]) -> Result<Self, KeysError> {
+        if !(16..=64).contains(&id.len()) {
+            return Err(KeysError::Invalid { field: "class_id", rule: "must have 16 to 64 bytes" });
+        }
+        Ok(Self { channel: channel.clone(), custodian: custodian.clone(), id: id.to_vec() })
+    }
+
+    fn kem_context(&self, epoch: u64) -> Result<KemContext, AbeError> {
+        let class = format!("{}/{}", self.custodian, hex::encode(&self.id));
+        KemContext::new(self.channel.as_str(), &class, epoch)
+    }
+
+    /// What the wrapped key authenticates: the same, and the policy.
+    fn wrap_context(&self, epoch: u64, policy: &AccessPolicy) -> Vec<u8> {
+        let mut out = Encoder::default();
+        out.str("consilium/v1/class key").value(&self.channel).value(&self.custodian).bytes(&self.id);
+        out.u64(epoch).bytes(&policy.canonical_bytes());
+        out.into_bytes()
+    }
+
+    fn file(&self) -> String {
+        let name = hex::encode(&self.id);
+        // Two digits keep folders small with a million classes.
+        format!("classes/{}/{name}.sealed", name.get(..2).unwrap_or_default())
+    }
+}
+
+/// Wraps a class key so that whoever satisfies `policy` can open it: the encoded class header.
+pub fn wrap(
+    name: &ClassName,
+    epoch: u64,
+    policy: &AccessPolicy,
+    key: &ClassKey,
+    public_keys: &PublicKeys,
+    rng: &mut dyn CryptoRngCore,
+) -> Result<Vec<u8>, KeysError> {
+    let (header, secret) = kem::encapsulate(policy, public_keys, &name.kem_context(epoch)?, rng)?;
+    let wrapped = wrap_class_key(&secret, &name.wrap_context(epoch, policy), key, rng)?;
+    let mut out = Encoder::default();
+    out.u16(FORMAT).bytes(&header.to_bytes()).bytes(&wrapped);
+    Ok(out.into_bytes())
+}
+
+/// A class header taken apart; all its group elements are checked.
+pub struct ClassHeader {
+    header: Header,
+    wrapped: Vec<u8>,
+}
+
+impl ClassHeader {
+    /// Decodes what [`wrap`] made.
+    pub fn decode(bytes: &[u8]) -> Result<Self, KeysError> {
+        let not_one =
+            |_: CanonError| KeysError::Invalid { field: "header", rule: "is no class header of format 1" };
+        let mut input = Decoder::new(bytes);
+        let format = input.u16("format").map_err(not_one)?;
+        if format != FORMAT {
+            return Err(not_one(CanonError::NotCanonical("format")));
+        }
+        let header = input.bytes(kem::MAX_HEADER, "header").map_err(not_one)?;
+        let wrapped = input.bytes(MAX_WRAP, "wrapped key").map_err(not_one)?.to_vec();
+        input.finish().map_err(not_one)?;
+        Ok(Self { header: Header::from_bytes(header)?, wrapped })
+    }
+
+    pub fn policy(&self) -> &AccessPolicy {
+        self.header.policy()
+    }
+
+    /// Opens it with a caller's attribute keys. A header that was not made honestly, was made for another
+    /// class or epoch, or is not satisfied: [`KeysError::Denied`], without saying which.
+    pub fn open(
+        &self,
+        name: &ClassName,
+        epoch: u64,
+        public_keys: &PublicKeys,
+        gid: &consilium_abe::Gid,
+        keys: &[consilium_abe::AttributeKey],
+        reject: &Secret32,
+    ) -> Result<ClassKey, KeysError> {
+        let context = name.kem_context(epoch)?;
+        let denied = |_| KeysError::Denied;
+        let secret = kem::decapsulate(&self.header, &context, public_keys, gid, keys, reject.expose())
+            .map_err(denied)?;
+        unwrap_class_key(&secret, &name.wrap_context(epoch, self.policy()), &self.wrapped).map_err(denied)
+    }
+}
+
+/// One epoch of a class: its key, and for whom it is wrapped.
+pub struct Epoch {
+    pub number: u64,
+    pub key: Zeroizing<Vec<u8>>,
+    /// The policy's text as it was asked for.
+    pub policy: String,
+    pub header: Vec<u8>,
+}
+
+impl Canonical for Epoch {
+    fn encode(&self, out: &mut Encoder) {
+        out.u64(self.number).bytes(&self.key).str(&self.policy).bytes(&self.header);
+    }
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, CanonError> {
+        Ok(Self {
+            number: input.u64("epoch")?,
+            key: Zeroizing::new(input.bytes(32, "class key")?.to_vec()),
+            policy: input.str(MAX_POLICY, "policy")?.to_owned(),
+            header: input.bytes(consilium_abe::envelope::MAX_FILE, "header")?.to_vec(),
+        })
+    }
+}
+
+impl Epoch {
+    fn class_key(&self) -> Result<ClassKey, KeysError> {
+        <&[u8; 32]>::try_from(self.key.as_slice())
+            .map(ClassKey::from_bytes)
+            .map_err(|_| KeysError::Abe(AbeError::DoesNotOpen { what: "class key" }))
+    }
+}
+
+/// The epochs of one class, the current one last.
+pub struct Class {
+    pub epochs: Vec<Epoch>,
+}
+
+impl Class {
+    /// Reads a class; nothing if it was never made.
+    pub fn load(vault: &Vault, name: &ClassName) -> Result<Option<Self>, VaultError> {
+        let file = name.file();
+        let Some(bytes) = vault.read(&file)? else { return Ok(None) };
+        let content = |cause| VaultError::Content { path: vault.path(&file), cause };
+        let mut input = Decoder::new(&bytes);
+        if input.u16("format").map_err(content)? != FORMAT {
+            return Err(content(CanonError::NotCanonical("format")));
+        }
+        let epochs = input.list(MAX_EPOCHS, "epochs").map_err(content)?;
+        input.finish().map_err(content)?;
+        Ok(Some(Self { epochs }))
+    }
+
+    fn store(&self, vault: &Vault, name: &ClassName, rng: &mut dyn CryptoRngCore) -> Result<(), VaultError> {
+        let mut out = Encoder::default();
+        out.u16(FORMAT).list(&self.epochs);
+        vault.write(&name.file(), &Zeroizing::new(out.into_bytes()), rng)
+    }
+
+    /// The current epoch (`number` = 0) or a past one.
+    pub fn epoch(&self, number: u64) -> Result<&Epoch, KeysError> {
+        let found = match number {
+            0 => self.epochs.last(),
+            _ => self.epochs.iter().find(|epoch| epoch.number == number),
+        };
+        found.ok_or(KeysError::UnknownEpoch)
+    }
+
+    /// Makes a class with its first epoch, 1. Durable once this returns.
+    pub fn create(
+        vault: &Vault,
+        name: &ClassName,
+        policy: &str,
+        public_keys: &PublicKeys,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<Self, KeysError> {
+        let mut class = Self { epochs: Vec::new() };
+        class.append(name, policy, public_keys, rng)?;
+        class.store(vault, name, rng)?;
+        Ok(class)
+    }
+
+    /// Changes the policy: a new epoch with a new key (`rotate`), or the current key under a new header.
+    /// Headers already handed out open for whom they opened; so does a key that somebody has.
+    pub fn change(
+        &mut self,
+        vault: &Vault,
+        name: &ClassName,
+        policy: &str,
+        rotate: bool,
+        public_keys: &PublicKeys,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<(), KeysError> {
+        if rotate {
+            self.append(name, policy, public_keys, rng)?;
+        } else {
+            let current = self.epochs.last_mut().ok_or(KeysError::UnknownEpoch)?;
+            let parsed = parse(policy)?;
+            current.header = wrap(name, current.number, &parsed, &current.class_key()?, public_keys, rng)?;
+            policy.clone_into(&mut current.policy);
+        }
+        self.store(vault, name, rng)?;
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        name: &ClassName,
+        policy: &str,
+        public_keys: &PublicKeys,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<(), KeysError> {
+        let parsed = parse(policy)?;
+        let number = self.epochs.last().map_or(1, |epoch| epoch.number.saturating_add(1));
+        let key = ClassKey::generate(rng);
+        let header = wrap(name, number, &parsed, &key, public_keys, rng)?;
+        let key = Zeroizing::new(key.expose().to_vec());
+        self.epochs.push(Epoch { number, key, policy: policy.to_owned(), header });
+        Ok(())
+    }
+}
+
+fn parse(policy: &str) -> Result<AccessPolicy, KeysError> {
+    if policy.is_empty() || policy.len() > MAX_POLICY {
+        return Err(KeysError::Invalid { field: "policy", rule: "must have 1 to 65536 characters" });
+    }
+    Ok(AccessPolicy::parse(policy)?)
+}

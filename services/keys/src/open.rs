@@ -1,0 +1,103 @@
+//! Opening another custodian's class header for one of our own people.
+
+use crate::authority::Authority;
+use crate::bounded::Bounded;
+use crate::class::{ClassHeader, ClassName};
+use crate::config::Limits;
+use crate::error::KeysError;
+use crate::limit::Limit;
+use consilium_abe::rand_core::CryptoRngCore;
+use consilium_abe::{Attribute, Gid, Secret32};
+use consilium_contracts::v1::OpenRequest;
+use consilium_domain::{ChannelId, Digest, OrgId};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// What an opened key is remembered by: everything that decided that it opens, the caller's attributes of
+/// this moment included.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    custodian: OrgId,
+    class: Vec<u8>,
+    epoch: u64,
+    header: Digest,
+    gid: Gid,
+    attributes: BTreeSet<Attribute>,
+}
+
+/// Opens class headers, within limits and with a memory.
+pub(crate) struct Opener {
+    channel: ChannelId,
+    members: BTreeSet<OrgId>,
+    reject: Secret32,
+    limit: Mutex<Limit>,
+    opened: Mutex<Bounded<Place, Zeroizing<[u8; 32]>>>,
+}
+
+/// An opened class key, and whether it was remembered.
+pub(crate) struct Opened {
+    pub key: Zeroizing<[u8; 32]>,
+    pub remembered: bool,
+}
+
+impl Opener {
+    pub(crate) fn new(
+        channel: ChannelId,
+        members: BTreeSet<OrgId>,
+        reject: Secret32,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            channel,
+            members,
+            reject,
+            limit: Mutex::new(Limit::new(limits.opens_per_minute)),
+            opened: Mutex::new(Bounded::new(limits.cache_entries, limits.cache_time())),
+        }
+    }
+
+    /// Opens a header for a caller whose claims our own ingest has verified. `now` is monotonic.
+    pub(crate) fn open(
+        &self,
+        request: &OpenRequest,
+        authority: &Authority,
+        now: Duration,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<Opened, KeysError> {
+        let claims = request.claims.clone().unwrap_or_default();
+        let gid = authority.gid(&claims).ok_or(KeysError::Invalid {
+            field: "claims.subject",
+            rule: "must be a name of visible ASCII characters",
+        })?;
+        // Before any work: decoding a hostile header is the costly part.
+        if !self.limit.lock().unwrap_or_else(PoisonError::into_inner).take(gid.as_str(), now) {
+            return Err(KeysError::RateLimited);
+        }
+        let custodian = OrgId::new(request.custodian.as_str())
+            .ok()
+            .filter(|organisation| self.members.contains(organisation))
+            .ok_or(KeysError::Invalid { field: "custodian", rule: "must be a member of the channel" })?;
+        let name = ClassName::new(&self.channel, &custodian, &request.class_id)?;
+        let place = Place {
+            custodian,
+            class: request.class_id.clone(),
+            epoch: request.epoch,
+            header: Digest::sha256(&[&request.header]),
+            gid,
+            attributes: authority.attributes(&claims),
+        };
+        if let Some(key) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&place, now) {
+            return Ok(Opened { key: key.clone(), remembered: true });
+        }
+        let header = ClassHeader::decode(&request.header)?;
+        let keys =
+            authority.issue(header.policy(), &place.gid, &place.attributes, rng).ok_or(KeysError::Denied)?;
+        let key =
+            header.open(&name, request.epoch, authority.public_keys(), &place.gid, &keys, &self.reject)?;
+        let key = Zeroizing::new(*key.expose());
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(place, key.clone(), now);
+        Ok(Opened { key, remembered: false })
+    }
+}

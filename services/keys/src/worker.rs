@@ -1,0 +1,235 @@
+//! The requests of ingest, answered on a pool of blocking threads.
+
+use crate::audit::{Recorder, Scene};
+use crate::authority::Authority;
+use crate::class::{Class, ClassName};
+use crate::config::Config;
+use crate::error::KeysError;
+use crate::open::Opener;
+use crate::vault::Vault;
+use consilium_abe::sealing::SealingKey;
+use consilium_contracts::Message;
+use consilium_contracts::v1::{ClassRequest, ClassResponse, OpenRequest, OpenResponse, PolicyRequest};
+use consilium_domain::genesis::Genesis;
+use consilium_domain::{ChannelId, Clock, OrgId};
+use consilium_runtime::{Counter, Entropy, Histogram, Kit};
+use serde_json::Value;
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
+
+/// Requests under way at a time; more wait on the bus.
+const CONCURRENCY: usize = 64;
+/// Locks over which the classes are spread.
+const STRIPES: usize = 64;
+
+/// Everything that answers requests; thread-safe.
+pub struct Worker {
+    channel: ChannelId,
+    organisation: OrgId,
+    clock: Arc<dyn Clock>,
+    entropy: Entropy,
+    vault: Arc<Vault>,
+    authority: Authority,
+    opener: Opener,
+    /// One writer per class: two that make the same class at once would otherwise lose a key.
+    stripes: Vec<Mutex<()>>,
+    /// As many pairings at once as there are processors.
+    processors: Arc<Semaphore>,
+    seconds: Histogram,
+    outcomes: Counter,
+    remembered: Counter,
+}
+
+impl Worker {
+    /// Opens the vault and loads the authority. Blocks: call it on a blocking thread.
+    pub fn start(config: &Config, kit: &Kit, key: SealingKey, genesis: &Genesis) -> anyhow::Result<Self> {
+        let organisation = kit.subjects.organisation().clone();
+        let channel = kit.subjects.channel().clone();
+        let vault = Arc::new(Vault::open(&config.keys.data_dir, key)?);
+        let rng = &mut kit.entropy.rng();
+        let authority = Authority::load(&vault, genesis, &channel, &organisation, &config.mapping, rng)?;
+        let members = genesis.members.iter().map(|member| member.organisation.clone()).collect();
+        let opener =
+            Opener::new(channel.clone(), members, vault.derive("implicit rejection"), &config.limits);
+        let processors = std::thread::available_parallelism().map_or(2, NonZero::get);
+        Ok(Self {
+            channel,
+            organisation,
+            clock: Arc::clone(&kit.clock),
+            entropy: kit.entropy.clone(),
+            vault,
+            authority,
+            opener,
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            processors: Arc::new(Semaphore::new(processors)),
+            seconds: kit.meter.histogram("operation_seconds", "key operations", &["operation"])?,
+            outcomes: kit.meter.counter("operations_total", "key operations", &["operation", "outcome"])?,
+            remembered: kit.meter.counter("opens_remembered_total", "opens answered from memory", &[])?,
+        })
+    }
+
+    pub(crate) fn vault(&self) -> Arc<Vault> {
+        Arc::clone(&self.vault)
+    }
+
+    fn own(&self, class_id: &[u8]) -> Result<ClassName, KeysError> {
+        ClassName::new(&self.channel, &self.organisation, class_id)
+    }
+
+    fn lock(&self, name: &ClassName) -> Option<MutexGuard<'_, ()>> {
+        let stripe =
+            name.id.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+        self.stripes.get(stripe % STRIPES).map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// `keys.class`: an epoch of an own class; a class that does not exist is made when a policy is given.
+    pub fn class(&self, request: &ClassRequest) -> Result<ClassResponse, KeysError> {
+        let name = self.own(&request.class_id)?;
+        let _writer = self.lock(&name);
+        let class = match Class::load(&self.vault, &name)? {
+            Some(class) => class,
+            None if request.policy.is_empty() || request.epoch > 1 => return Err(KeysError::UnknownClass),
+            None => {
+                let (keys, rng) = (self.authority.public_keys(), &mut self.entropy.rng());
+                Class::create(&self.vault, &name, &request.policy, keys, rng)?
+            }
+        };
+        answer(&class, request.epoch)
+    }
+
+    /// `keys.policy`: a new policy for an own class, with a new epoch or for the current one.
+    pub fn policy(&self, request: &PolicyRequest) -> Result<ClassResponse, KeysError> {
+        let name = self.own(&request.class_id)?;
+        let _writer = self.lock(&name);
+        let mut class = Class::load(&self.vault, &name)?.ok_or(KeysError::UnknownClass)?;
+        let (keys, rng) = (self.authority.public_keys(), &mut self.entropy.rng());
+        class.change(&self.vault, &name, &request.policy, request.rotate, keys, rng)?;
+        answer(&class, 0)
+    }
+
+    /// `keys.open`: a custodian's class key for one of our own people.
+    pub fn open(&self, request: &OpenRequest) -> Result<OpenResponse, KeysError> {
+        let (now, rng) = (self.clock.monotonic(), &mut self.entropy.rng());
+        let opened = self.opener.open(request, &self.authority, now, rng)?;
+        if opened.remembered {
+            self.remembered.inc(&[]);
+        }
+        Ok(OpenResponse { kek: opened.key.to_vec(), failure: None })
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        Scene { organisation: &self.organisation, at: self.clock.now(), entropy: &self.entropy }
+    }
+}
+
+/// One of the three operations: what it does, what it leaves in the audit log, and how it refuses.
+struct Operation<Q, A> {
+    name: &'static str,
+    work: fn(&Worker, &Q) -> Result<A, KeysError>,
+    event: fn(&Scene<'_>, &Q, Option<&KeysError>) -> Option<Value>,
+    refuse: fn(&KeysError) -> A,
+}
+
+impl<Q: Send + 'static, A: Send + 'static> Operation<Q, A> {
+    /// Runs on a blocking thread, measured. The event is durable before the answer leaves; without it, the
+    /// answer is a refusal.
+    async fn run(&'static self, worker: Arc<Worker>, recorder: Recorder, request: Q) -> A {
+        let name = self.name;
+        let start = worker.clock.monotonic();
+        let (mut outcome, event) = self.work(&worker, request).await;
+        if let Some(event) = event
+            && let Err(error) = recorder.record(event).await
+        {
+            outcome = Err(error);
+        }
+        worker.seconds.observe(&[name], worker.clock.monotonic().saturating_sub(start));
+        match outcome {
+            Ok(answer) => {
+                worker.outcomes.inc(&[name, "done"]);
+                answer
+            }
+            Err(error) => {
+                worker.outcomes.inc(&[name, error.code()]);
+                match error.code() {
+                    "unavailable" => tracing::error!(operation = name, %error, "a key operation failed"),
+                    code => tracing::info!(operation = name, code, "a key operation was refused"),
+                }
+                (self.refuse)(&error)
+            }
+        }
+    }
+
+    async fn work(&'static self, worker: &Arc<Worker>, request: Q) -> (Result<A, KeysError>, Option<Value>) {
+        let Ok(permit) = Arc::clone(&worker.processors).acquire_owned().await else {
+            return (Err(KeysError::Interrupted), None);
+        };
+        let worker = Arc::clone(worker);
+        let task = tokio::task::spawn_blocking(move || {
+            let outcome = (self.work)(&worker, &request);
+            let event = (self.event)(&worker.scene(), &request, outcome.as_ref().err());
+            drop(permit);
+            (outcome, event)
+        });
+        task.await.unwrap_or((Err(KeysError::Interrupted), None))
+    }
+}
+
+fn no_class(error: &KeysError) -> ClassResponse {
+    ClassResponse { failure: Some(error.failure()), ..ClassResponse::default() }
+}
+
+/// Own records only: ingest leaves the event of the record itself.
+static CLASS: Operation<ClassRequest, ClassResponse> =
+    Operation { name: "class", work: Worker::class, event: |_, _, _| None, refuse: no_class };
+
+static POLICY: Operation<PolicyRequest, ClassResponse> = Operation {
+    name: "policy",
+    work: Worker::policy,
+    event: |scene, request, error| Some(scene.changed(request, error)),
+    refuse: no_class,
+};
+
+static OPEN: Operation<OpenRequest, OpenResponse> = Operation {
+    name: "open",
+    work: Worker::open,
+    event: |scene, request, error| Some(scene.opened(request, error)),
+    refuse: |error| OpenResponse { kek: Vec::new(), failure: Some(error.failure()) },
+};
+
+fn answer(class: &Class, epoch: u64) -> Result<ClassResponse, KeysError> {
+    let epoch = class.epoch(epoch)?;
+    Ok(ClassResponse {
+        epoch: epoch.number,
+        kek: epoch.key.to_vec(),
+        header: epoch.header.clone(),
+        policy: epoch.policy.clone(),
+        failure: None,
+    })
+}
+
+/// Answers at the three subjects of the organisation until shutdown.
+pub(crate) async fn serve(worker: Arc<Worker>, recorder: Recorder, kit: &Kit) -> anyhow::Result<()> {
+    let subjects = &kit.subjects;
+    answer_at(&subjects.keys_class(), &CLASS, &worker, &recorder, kit).await?;
+    answer_at(&subjects.keys_policy(), &POLICY, &worker, &recorder, kit).await?;
+    answer_at(&subjects.keys_open(), &OPEN, &worker, &recorder, kit).await?;
+    Ok(())
+}
+
+async fn answer_at<Q, A>(
+    subject: &str,
+    operation: &'static Operation<Q, A>,
+    worker: &Arc<Worker>,
+    recorder: &Recorder,
+    kit: &Kit,
+) -> anyhow::Result<()>
+where
+    Q: Message + Default + 'static,
+    A: Message + 'static,
+{
+    let (worker, recorder) = (Arc::clone(worker), recorder.clone());
+    let handler = move |request: Q| operation.run(Arc::clone(&worker), recorder.clone(), request);
+    kit.bus.serve_messages(subject, Some("keys"), CONCURRENCY, handler).await?;
+    Ok(())
+}

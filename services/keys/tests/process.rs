@@ -1,0 +1,137 @@
+//! The process itself: arguments, probes, signals. No bus is there, and that is no reason to die.
+
+#[cfg(test)]
+mod harness;
+
+use harness::{World, files};
+use std::process::Command;
+use std::time::Duration;
+
+#[cfg(test)]
+mod process {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::path::PathBuf;
+    use std::process::Child;
+
+    pub fn program() -> Command {
+        Command::new(env!("CARGO_BIN_EXE_consilium-keys"))
+    }
+
+    /// Writes a configuration and gives its path and the port of the probes.
+    pub fn configure(world: &World, extra: &str) -> (PathBuf, u16) {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = world.folder.display();
+        std::fs::write(world.folder.join("password"), "0123456789abcdef\n").unwrap();
+        let text = format!(
+            r#"
+            [organisation]
+            name = "a"
+            channel = "north"
+            [bus]
+            url = "nats://127.0.0.1:1"
+            user = "a.keys"
+            password_file = "{folder}/password"
+            [health]
+            listen = "127.0.0.1:{port}"
+            [keys]
+            data_dir = "{folder}/a"
+            genesis_file = "{folder}/genesis.json"
+            unseal_key_file = "{folder}/a.unseal"
+            {extra}
+            "#
+        );
+        let path = world.folder.join("keys.toml");
+        std::fs::write(&path, text).unwrap();
+        (path, port)
+    }
+
+    /// Status and body of a GET, or nothing while nobody listens.
+    pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let status = answer.split(' ').nth(1)?.parse().ok()?;
+        Some((status, answer))
+    }
+
+    pub fn wait(mut condition: impl FnMut() -> bool) {
+        for _ in 0..300 {
+            if condition() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the condition did not come to hold within 15 s");
+    }
+
+    pub struct Running(pub Child);
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+use process::{Running, configure, get, program, wait};
+
+#[test]
+fn it_starts_without_a_bus_says_so_and_stops_when_told() {
+    let world = World::new();
+    let (config, port) = configure(&world, "");
+    let log = world.folder.join("log");
+    let child =
+        program().arg("--config").arg(&config).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    let mut running = Running(child);
+    wait(|| get(port, "/readyz").is_some_and(|(_, body)| body.contains("vault: ready")));
+    let (status, body) = get(port, "/readyz").unwrap();
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains("process: ready") && body.contains("bus: "), "{body}");
+    assert_eq!(get(port, "/livez").unwrap().0, 200);
+    let metrics = get(port, "/metrics").unwrap().1;
+    assert!(metrics.contains("consilium_keys_bus_ready 0") && metrics.contains("consilium_keys_build_info"));
+
+    let second = program().arg("--config").arg(&config).output().unwrap();
+    assert_eq!(second.status.code(), Some(1), "the vault and the port are taken");
+
+    Command::new("kill").arg("-TERM").arg(running.0.id().to_string()).status().unwrap();
+    let mut status = None;
+    wait(|| {
+        status = running.0.try_wait().unwrap();
+        status.is_some()
+    });
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(status.unwrap().code(), Some(0), "{log}");
+    assert!(log.contains("Starting") && log.contains("Stopped"), "{log}");
+    assert!(!log.contains("0123456789abcdef") && !log.contains(harness::UNSEAL), "a secret is in the log");
+    assert!(!files(&world.folder.join("a")).is_empty());
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_status_2() {
+    let world = World::new();
+    let (config, _) = configure(&world, "");
+    let check = |extra: &str| {
+        let (config, _) = configure(&world, extra);
+        program().arg("--check-config").arg("--config").arg(config).output().unwrap()
+    };
+    assert_eq!(check("").status.code(), Some(0));
+    assert_eq!(
+        check("[[mapping]]\nrole = \"practitioner\"\nattribute = \"clinician\"").status.code(),
+        Some(0)
+    );
+    let refused = check("[limits]\nopens_per_hour = 3");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("opens_per_hour"));
+    std::fs::write(&config, "[keys]\n").unwrap();
+    assert_eq!(program().arg("--config").arg(&config).output().unwrap().status.code(), Some(2));
+    assert_eq!(program().arg("--config").output().unwrap().status.code(), Some(2));
+    assert_eq!(program().arg("--frobnicate").output().unwrap().status.code(), Some(2));
+    let version = program().arg("--version").output().unwrap();
+    assert_eq!(version.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&version.stdout).starts_with("consilium-keys "));
+}
