@@ -1,1 +1,5 @@
-fn main() {}
+//! The `consilium` command.
+
+fn main() -> std::process::ExitCode {
+    consilium_ctl::main()
+}

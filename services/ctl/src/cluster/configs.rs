@@ -1,0 +1,74 @@
+//! The configuration files of a local consortium's services.
+
+use super::layout::{Book, Layout, Organisation};
+use anyhow::{Result, bail};
+use std::fmt::Write;
+use std::path::Path;
+
+/// A path as a TOML string.
+fn quoted(path: &Path) -> String {
+    toml::Value::String(path.display().to_string()).to_string()
+}
+
+/// The file of one service.
+pub fn text(
+    layout: &Layout,
+    book: &Book,
+    org: &Organisation,
+    service: &str,
+    packages: &Path,
+) -> Result<String> {
+    let name = org.name.as_str();
+    let secret = |file: &str| quoted(&layout.secret(name, file));
+    let genesis = quoted(&layout.genesis());
+    let core = quoted(&packages.join(crate::schema::CORE));
+    let data = layout.data(name, service);
+    let database = quoted(Path::new(&format!("sqlite://{}?mode=rwc", data.join("store.db").display())));
+    let mut out = String::new();
+    let own = match service {
+        "validate" => format!(
+            "genesis_file = {genesis}\nkey_file = {}\nfhir_core_package = {core}\nschema_cache = {}\n",
+            secret("validate.key"),
+            quoted(&layout.schema_cache())
+        ),
+        "consensus" => format!(
+            "genesis_file = {genesis}\nkey_file = {}\ndata_dir = {}\n",
+            secret("consensus.key"),
+            quoted(&data)
+        ),
+        "keys" => format!(
+            "[keys]\ndata_dir = {}\ngenesis_file = {genesis}\nunseal_key_file = {}\n\n[[mapping]]\nrole = \"clinician\"\nattribute = \"clinician\"\n",
+            quoted(&data),
+            secret("unseal.key")
+        ),
+        "audit" => format!(
+            "database_url = {database}\ngenesis_file = {genesis}\nkey_file = {}\nstorage_key_file = {}\n\n[dashboard]\nlisten = \"127.0.0.1:{}\"\nofficer = \"officer\"\npassword_file = {}\n",
+            secret("audit.key"),
+            secret("storage.key"),
+            org.port + 1,
+            secret("officer.password")
+        ),
+        "ingest" => format!(
+            "[http]\nlisten = \"127.0.0.1:{}\"\nbase_url = \"{}\"\n\n[database]\nurl = {database}\nindex_key_file = {}\n\n[ledger]\ngenesis_file = {genesis}\nsigning_key_file = {}\n\n[fhir]\npackages = [{core}]\nschema_cache = {}\n\n[auth]\nissuer = \"{}\"\naudience = \"{}\"\n\n[development_issuer]\nkey_file = {}\n",
+            org.port,
+            org.fhir_url(),
+            secret("index.key"),
+            secret("ingest.key"),
+            quoted(&layout.schema_cache()),
+            org.issuer_url(),
+            org.fhir_url(),
+            secret("issuer.pem")
+        ),
+        _ => bail!("there is no service `{service}`"),
+    };
+    // Tables come after top-level keys: the common ones last.
+    write!(
+        out,
+        "{own}\n[organisation]\nname = \"{name}\"\nchannel = \"{}\"\nprofile = \"demo\"\n\n[bus]\nurl = \"nats://127.0.0.1:{}\"\nuser = \"{name}.{service}\"\npassword_file = {}\n\n[health]\nlisten = \"127.0.0.1:{}\"\n",
+        book.channel,
+        book.nats_port,
+        secret(&format!("{service}.nats")),
+        org.health_port(service)
+    )?;
+    Ok(out)
+}
