@@ -1,1 +1,5 @@
-fn main() {}
+//! The audit service's process.
+
+fn main() -> std::process::ExitCode {
+    consilium_runtime::main::<consilium_audit::Audit>()
+}
