@@ -139,7 +139,8 @@ impl Attester {
             let token = leaf.token.as_deref().unwrap_or_else(|| blank(leaf.kind));
             (leaf.path.as_str(), token)
         });
-        let document = rebuild(shown).map_err(|_| "its leaves are not those of one resource in document order")?;
+        let document =
+            rebuild(shown).map_err(|_| "its leaves are not those of one resource in document order")?;
         let tape = Tape::parse(document.as_bytes(), &Limits::default())
             .map_err(|_| "its leaves are not those of one resource in document order")?;
         let named = tape.root().get("resourceType").and_then(Cursor::as_str);

@@ -9,7 +9,12 @@ use std::borrow::Cow;
 
 /// Validates one resource, a Bundle with all that it holds included. Of `profiles`, those that the loaded packages
 /// cannot vouch for are errors: a verdict that was asked for and not given must not look like a pass.
-pub fn check(validator: &Validator, options: &Options, resource: &[u8], profiles: &[String]) -> CheckResponse {
+pub fn check(
+    validator: &Validator,
+    options: &Options,
+    resource: &[u8],
+    profiles: &[String],
+) -> CheckResponse {
     let schema = validator.schema().digest();
     let (mut report, content) = match Tape::parse(resource, &Limits::default()) {
         Ok(tape) => (validator.validate(&tape, options), content_digest(&tape)),

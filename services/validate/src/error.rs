@@ -14,7 +14,9 @@ pub enum Refusal {
     Envelope(#[from] EnvelopeError),
     #[error("the statement is of another custodian than the sender")]
     NotCustodian,
-    #[error("the statement names schema {asked}, this organisation validates by {own}: load the same packages")]
+    #[error(
+        "the statement names schema {asked}, this organisation validates by {own}: load the same packages"
+    )]
     OtherSchema { own: Digest, asked: Digest },
     #[error("the statement is about {claimed} records, {found} projections came with it")]
     RecordCount { claimed: u32, found: usize },

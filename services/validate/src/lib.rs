@@ -79,7 +79,10 @@ fn credentials(config: &ValidateConfig, kit: &Kit) -> anyhow::Result<(Genesis, S
         .context("`validate.signing_key_file` does not hold 64 hexadecimal digits")?;
     let key = SigningKey::from_seed(seed);
     if key.public() != member.validate {
-        bail!("`validate.signing_key_file` is not the key that {path} lists as `validate` of `{}`", organisation.name);
+        bail!(
+            "`validate.signing_key_file` is not the key that {path} lists as `validate` of `{}`",
+            organisation.name
+        );
     }
     Ok((genesis, key))
 }

@@ -55,7 +55,10 @@ fn compiled_definitions_are_kept_and_belong_to_their_packages() {
     assert_eq!(definitions::load(&settings).unwrap().digest(), compiled.digest());
     assert!(std::fs::metadata(&cache).unwrap().len() > 100, "the cache is mended");
     let none = ValidateConfig { packages: Vec::new(), ..settings };
-    assert!(definitions::load(&none).is_err(), "a cache alone says nothing of the packages that were asked for");
+    assert!(
+        definitions::load(&none).is_err(),
+        "a cache alone says nothing of the packages that were asked for"
+    );
     std::fs::remove_dir_all(folder).unwrap();
 }
 

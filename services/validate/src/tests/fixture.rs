@@ -24,10 +24,8 @@ pub const NOW: Timestamp = Timestamp(1_795_000_000_000);
 
 /// Path of the core package, if it is there.
 pub fn core_package() -> Option<PathBuf> {
-    let folder = std::env::var_os("CONSILIUM_FHIR_PACKAGES").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.tools/fhir"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("CONSILIUM_FHIR_PACKAGES")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.tools/fhir"), PathBuf::from);
     let path = folder.join("hl7.fhir.r4.core.tgz");
     if path.exists() {
         return Some(path);
@@ -125,10 +123,8 @@ pub fn record(
         FhirKind::Null => LeafKind::Null,
         _ => LeafKind::String,
     };
-    let committed: Vec<Leaf<'_>> = found
-        .iter()
-        .map(|l| Leaf { path: &l.path, kind: kind(l.kind), token: l.token.as_bytes() })
-        .collect();
+    let committed: Vec<Leaf<'_>> =
+        found.iter().map(|l| Leaf { path: &l.path, kind: kind(l.kind), token: l.token.as_bytes() }).collect();
     let name = tape.root().get("resourceType").and_then(|n| n.as_str()).unwrap().into_owned();
     let record = commitment::commit(&name, &committed, &[salt; 32]).unwrap();
     (record.commitment().clone(), record.project(&withhold).unwrap())

@@ -1,7 +1,8 @@
 //! The service on the bus, as its neighbours meet it.
 
 use super::fixture::{
-    NOW, PATIENT, as_agreed, attester, core_package, genesis, key, org, payload, record, request, seed, statement,
+    NOW, PATIENT, as_agreed, attester, core_package, genesis, key, org, payload, record, request, seed,
+    statement,
 };
 use crate::{Config, Validate};
 use consilium_contracts::Participant;
@@ -75,10 +76,11 @@ async fn neighbours_get_verdicts_attestations_and_the_schema() {
     let Some((_files, config)) = Files::new("serving", seed("riverside", "validate")) else { return };
     let hub = MemoryHub::new();
     let service = kit(&hub, "riverside", Participant::Validate);
-    let (home, abroad) = (kit(&hub, "riverside", Participant::Ingest), kit(&hub, "lakeside", Participant::Ingest));
+    let (home, abroad) =
+        (kit(&hub, "riverside", Participant::Ingest), kit(&hub, "lakeside", Participant::Ingest));
     let (health, shutdown, meter) = (service.health.clone(), service.shutdown.clone(), service.meter.clone());
     let running = tokio::spawn(Validate::run(config, service));
-    while !health.readiness().0 {
+    while !health.readiness().1.contains("definitions: ready") {
         assert!(!running.is_finished(), "{:?}", running.await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -91,7 +93,10 @@ async fn neighbours_get_verdicts_attestations_and_the_schema() {
     let subject = home.subjects.validate_check();
     let verdict: CheckResponse = home.bus.request_message(&subject, &ask, WAIT).await.unwrap();
     assert!(verdict.valid);
-    assert!(abroad.bus.request_message::<_, CheckResponse>(&subject, &ask, WAIT).await.is_err(), "not for others");
+    assert!(
+        abroad.bus.request_message::<_, CheckResponse>(&subject, &ask, WAIT).await.is_err(),
+        "not for others"
+    );
 
     let records = [record(a.validator.schema(), PATIENT, 1, as_agreed)];
     let stated = statement(&a, &records);
