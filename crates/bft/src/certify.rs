@@ -7,7 +7,9 @@ use arc_malachitebft_signing_ed25519::Signature;
 use consilium_domain::ChannelId;
 use consilium_domain::block::{CommitCertificate, CommitSignature};
 use std::collections::BTreeSet;
-use types::{CertificateError, ExtendedCommitCertificate, ExtendedCommitSignature, NilOrVal, PolkaCertificate};
+use types::{
+    CertificateError, ExtendedCommitCertificate, ExtendedCommitSignature, NilOrVal, PolkaCertificate,
+};
 use types::{Round, RoundCertificate, RoundCertificateType, VoteType};
 
 type Verdict = Result<(), CertificateError<Ctx>>;

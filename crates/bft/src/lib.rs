@@ -29,10 +29,10 @@ pub mod wire;
 #[cfg(test)]
 mod wire_tests;
 
-pub use input::{Config, Input, Limits, Origin, Recovery, RecoveredBody, Timeouts};
+pub use context::{MAX_VALIDATORS, SetError};
+pub use input::{Config, Input, Limits, Origin, RecoveredBody, Recovery, Timeouts};
 pub use output::{Class, Evidence, Output, Poisoned, Recipient, TimerTag};
 pub use step::{State, step};
-pub use context::{MAX_VALIDATORS, SetError};
 
 /// Opaque bytes of a value, shared and immutable.
 pub type Body = std::sync::Arc<[u8]>;

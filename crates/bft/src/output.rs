@@ -43,26 +43,70 @@ pub struct Evidence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Keep this body of this height until the height is applied. `built_for` = we built it for that round.
-    PersistBody { height: u64, id: Digest, built_for: Option<u32>, body: Body },
+    PersistBody {
+        height: u64,
+        id: Digest,
+        built_for: Option<u32>,
+        body: Body,
+    },
     /// Append to the log of this height.
-    PersistWal { height: u64, entry: Vec<u8> },
+    PersistWal {
+        height: u64,
+        entry: Vec<u8>,
+    },
     /// At most once is enough, order does not matter.
-    Send { to: Recipient, class: Class, bytes: Vec<u8> },
-    SetTimer { tag: TimerTag, after: Duration },
-    CancelTimer { tag: TimerTag },
+    Send {
+        to: Recipient,
+        class: Class,
+        bytes: Vec<u8>,
+    },
+    SetTimer {
+        tag: TimerTag,
+        after: Duration,
+    },
+    CancelTimer {
+        tag: TimerTag,
+    },
     /// Build a body and answer with [`crate::Input::ProposeBody`] well within `within`.
-    RequestValue { height: u64, round: u32, within: Duration },
+    RequestValue {
+        height: u64,
+        round: u32,
+        within: Duration,
+    },
     /// Judge this body and answer with [`crate::Input::BodyValidated`].
-    ValidateBody { height: u64, round: u32, id: Digest, body: Body, proposer: OrgId, origin: Origin },
+    ValidateBody {
+        height: u64,
+        round: u32,
+        id: Digest,
+        body: Body,
+        proposer: OrgId,
+        origin: Origin,
+    },
     /// Fetch this height's body and certificate from `peer`; answer with [`crate::Input::SyncResponse`].
-    RequestSync { height: u64, peer: OrgId },
+    RequestSync {
+        height: u64,
+        peer: OrgId,
+    },
     /// For logs and metrics.
-    RoundStarted { height: u64, round: u32, proposer: OrgId },
+    RoundStarted {
+        height: u64,
+        round: u32,
+        proposer: OrgId,
+    },
     /// Final. Apply it durably (body, certificate, state in one batch), drop the log and the bodies of this
     /// height, then give [`crate::Input::StartHeight`] of the next.
-    Decide { height: u64, id: Digest, body: Body, certificate: CommitCertificate, evidence: Vec<Evidence> },
+    Decide {
+        height: u64,
+        id: Digest,
+        body: Body,
+        certificate: CommitCertificate,
+        evidence: Vec<Evidence>,
+    },
     /// A peer sent something that no correct node sends.
-    Blame { peer: OrgId, reason: &'static str },
+    Blame {
+        peer: OrgId,
+        reason: &'static str,
+    },
 }
 
 impl Output {

@@ -2,7 +2,9 @@
 
 use crate::Body;
 use crate::buffer::Ahead;
-use crate::context::{Address, CoreInput, CoreState, Ctx, Height, Members, SignedProposal, SignedVote, ValueId};
+use crate::context::{
+    Address, CoreInput, CoreState, Ctx, Height, Members, SignedProposal, SignedVote, ValueId,
+};
 use crate::input::{Config, Input, Origin};
 use crate::output::{Class, Output, Poisoned, Recipient};
 use crate::sync::Sync;

@@ -3,8 +3,8 @@
 //! One entry = version, kind, payload, in canonical bytes. The driver adds length and checksum.
 
 use crate::context::{Address, CoreInput, Height, ValueId};
-use crate::wire::{decode_polka, decode_proposal, decode_vote, encode_polka, encode_proposal, encode_vote};
 use crate::wire::{MAX_ROUND, round_number};
+use crate::wire::{decode_polka, decode_proposal, decode_vote, encode_polka, encode_proposal, encode_vote};
 use arc_malachitebft_core_consensus::ProposedValue;
 use arc_malachitebft_core_types::{Round, Timeout, TimeoutKind, Validity, ValueOrigin};
 use consilium_domain::{CanonError, Decoder, Encoder};

@@ -1,7 +1,9 @@
 //! Messages between validators: canonical bytes, versioned, each signed part over purpose and channel.
 
 use crate::Body;
-use crate::context::{Address, Ctx, Height, MAX_VALIDATORS, Member, Members, Proposal, SignedProposal, SignedVote};
+use crate::context::{
+    Address, Ctx, Height, MAX_VALIDATORS, Member, Members, Proposal, SignedProposal, SignedVote,
+};
 use crate::context::{ValueId, Vote};
 use arc_malachitebft_core_types as types;
 use arc_malachitebft_signing_ed25519::{PrivateKey, Signature};

@@ -103,9 +103,8 @@ impl Service for Consensus {
         };
         ready.ready();
         let shutdown = kit.shutdown.clone();
-        let node = tokio::task::spawn_blocking(move || {
-            Node::start(parts)?.run(&inbox, || shutdown.triggered())
-        });
+        let node =
+            tokio::task::spawn_blocking(move || Node::start(parts)?.run(&inbox, || shutdown.triggered()));
         node.await.context("the node's thread")??;
         if !kit.shutdown.triggered() {
             bail!("the node has ended by itself");

@@ -31,7 +31,11 @@ impl Metrics {
             evidence: meter.counter("evidence_total", "self-contradictions of validators", &["validator"])?,
             refused: meter.counter("refused_blocks_total", "proposed blocks found unacceptable", &[])?,
             syncs: meter.counter("sync_requests_total", "blocks asked of peers", &[])?,
-            dropped: meter.counter("dropped_messages_total", "messages that found a full queue", &["kind"])?,
+            dropped: meter.counter(
+                "dropped_messages_total",
+                "messages that found a full queue",
+                &["kind"],
+            )?,
         })
     }
 

@@ -214,8 +214,7 @@ impl World {
                 let node = &mut self.nodes[at];
                 node.bodies_built += 1;
                 let nonce = (at as u64) << 32 | node.bodies_built;
-                let parent =
-                    if node.conduct == Conduct::BadProposer { Digest([9; 32]) } else { node.tip() };
+                let parent = if node.conduct == Conduct::BadProposer { Digest([9; 32]) } else { node.tip() };
                 let body = body(height, parent, nonce);
                 let after = 100 + self.below(20_000);
                 self.at(after, at, incarnation, Event::Input(Input::ProposeBody { height, round, body }));
@@ -313,7 +312,9 @@ impl World {
             Conduct::Mute => vec![1, 2, 3],
             _ => match self.nodes[server].disk.chain.get(height as usize - 1) {
                 None => return,
-                Some(c) => SyncResponse { certificate: c.certificate.clone(), body: c.body.clone() }.to_bytes(),
+                Some(c) => {
+                    SyncResponse { certificate: c.certificate.clone(), body: c.body.clone() }.to_bytes()
+                }
             },
         };
         let (after, incarnation) = (1_000 + self.below(40_000), self.nodes[asker].incarnation);
