@@ -27,7 +27,7 @@ pub fn text(
     let mut out = String::new();
     let own = match service {
         "validate" => format!(
-            "genesis_file = {genesis}\nkey_file = {}\nfhir_core_package = {core}\nschema_cache = {}\n",
+            "[validate]\npackages = [{core}]\ngenesis_file = {genesis}\nsigning_key_file = {}\nschema_cache = {}\n",
             secret("validate.key"),
             quoted(&layout.schema_cache())
         ),
