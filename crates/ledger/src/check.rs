@@ -226,7 +226,7 @@ fn check_sender_signature(context: &Context, tx: &Tx) -> Result<(), TxError> {
     if sign::verify_tx(&context.channel, &key, tx) { Ok(()) } else { Err(TxError::BadSignature(role)) }
 }
 
-/// Committee rules of `docs/design` "proof of interoperability": schema in the agreed set, epoch, expiry, root new,
+/// What makes a batch admissible: schema in the agreed set, epoch, expiry, root new,
 /// and a quorum of distinct attesters of the epoch's committee.
 fn check_batch(
     context: &Context,
