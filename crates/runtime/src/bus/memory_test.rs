@@ -1,6 +1,6 @@
 use crate::config::Common;
 use crate::{Answer, BusError, Entropy, Incoming, Kit, MemoryHub, SystemClock};
-use consilium_contracts::Participant::{self, Audit, Consensus, Ingest, Validate};
+use consilium_contracts::Participant::{self, Audit, Consensus, Ingest, Keys, Validate};
 use consilium_contracts::v1::{HeadRequest, HeadResponse};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +51,8 @@ async fn an_offer_that_names_another_subject_is_not_followed() {
         .await
         .unwrap();
     let own = a.subjects.blob(Ingest, "x");
+    let keys = kit(&hub, "b", Keys);
+    let mut asked = keys.bus.subscribe(&keys.subjects.keys_class(), None).await.unwrap();
     let offer = BlobOffer { subject: own.to_string(), id: vec![1; 16], size: 600_000, sha256: vec![2; 32] };
     let wrong = [
         BlobOffer { subject: b.subjects.keys_class().to_string(), ..offer.clone() },
@@ -66,6 +68,8 @@ async fn an_offer_that_names_another_subject_is_not_followed() {
         let answer = hub.request(raw, SOON).await.unwrap();
         assert_eq!(answer.headers.get("consilium-error"), Some("blob-unavailable"));
     }
+    let none = tokio::time::timeout(Duration::from_millis(100), asked.next()).await;
+    assert!(none.is_err(), "an offer made us ask the keys service");
     assert_eq!(a.bus.request(&subject, vec![5], SOON).await.unwrap(), [5], "the listener goes on");
 }
 

@@ -1,21 +1,17 @@
 //! The process itself: arguments, probes, signals. No bus is there, and that is no reason to die.
 
-#[cfg(test)]
-mod harness;
-
-use harness::{World, files};
+use crate::harness::{UNSEAL, World, files};
 use std::process::Command;
 use std::time::Duration;
 
-#[cfg(test)]
-mod process {
+mod program {
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::path::PathBuf;
     use std::process::Child;
 
-    pub fn program() -> Command {
+    pub fn keys() -> Command {
         Command::new(env!("CARGO_BIN_EXE_consilium-keys"))
     }
 
@@ -77,7 +73,7 @@ mod process {
     }
 }
 
-use process::{Running, configure, get, program, wait};
+use program::{Running, configure, get, keys, wait};
 
 #[test]
 fn it_starts_without_a_bus_says_so_and_stops_when_told() {
@@ -85,7 +81,7 @@ fn it_starts_without_a_bus_says_so_and_stops_when_told() {
     let (config, port) = configure(&world, "");
     let log = world.folder.join("log");
     let child =
-        program().arg("--config").arg(&config).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+        keys().arg("--config").arg(&config).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
     let mut running = Running(child);
     wait(|| get(port, "/readyz").is_some_and(|(_, body)| body.contains("vault: ready")));
     let (status, body) = get(port, "/readyz").unwrap();
@@ -95,7 +91,7 @@ fn it_starts_without_a_bus_says_so_and_stops_when_told() {
     let metrics = get(port, "/metrics").unwrap().1;
     assert!(metrics.contains("consilium_keys_bus_ready 0") && metrics.contains("consilium_keys_build_info"));
 
-    let second = program().arg("--config").arg(&config).output().unwrap();
+    let second = keys().arg("--config").arg(&config).output().unwrap();
     assert_eq!(second.status.code(), Some(1), "the vault and the port are taken");
 
     Command::new("kill").arg("-TERM").arg(running.0.id().to_string()).status().unwrap();
@@ -107,7 +103,7 @@ fn it_starts_without_a_bus_says_so_and_stops_when_told() {
     let log = std::fs::read_to_string(&log).unwrap();
     assert_eq!(status.unwrap().code(), Some(0), "{log}");
     assert!(log.contains("Starting") && log.contains("Stopped"), "{log}");
-    assert!(!log.contains("0123456789abcdef") && !log.contains(harness::UNSEAL), "a secret is in the log");
+    assert!(!log.contains("0123456789abcdef") && !log.contains(UNSEAL), "a secret is in the log");
     assert!(!files(&world.folder.join("a")).is_empty());
 }
 
@@ -117,7 +113,7 @@ fn a_wrong_configuration_is_refused_with_status_2() {
     let (config, _) = configure(&world, "");
     let check = |extra: &str| {
         let (config, _) = configure(&world, extra);
-        program().arg("--check-config").arg("--config").arg(config).output().unwrap()
+        keys().arg("--check-config").arg("--config").arg(config).output().unwrap()
     };
     assert_eq!(check("").status.code(), Some(0));
     assert_eq!(
@@ -128,10 +124,10 @@ fn a_wrong_configuration_is_refused_with_status_2() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("opens_per_hour"));
     std::fs::write(&config, "[keys]\n").unwrap();
-    assert_eq!(program().arg("--config").arg(&config).output().unwrap().status.code(), Some(2));
-    assert_eq!(program().arg("--config").output().unwrap().status.code(), Some(2));
-    assert_eq!(program().arg("--frobnicate").output().unwrap().status.code(), Some(2));
-    let version = program().arg("--version").output().unwrap();
+    assert_eq!(keys().arg("--config").arg(&config).output().unwrap().status.code(), Some(2));
+    assert_eq!(keys().arg("--config").output().unwrap().status.code(), Some(2));
+    assert_eq!(keys().arg("--frobnicate").output().unwrap().status.code(), Some(2));
+    let version = keys().arg("--version").output().unwrap();
     assert_eq!(version.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&version.stdout).starts_with("consilium-keys "));
 }

@@ -1,8 +1,6 @@
 //! Class keys from one hospital to the people of another.
 
-#[cfg(test)]
-mod harness;
-
+use crate::harness::{UNSEAL, World, files, write_authority};
 use consilium_contracts::Participant;
 use consilium_contracts::v1::{
     AppendRequest, AppendResponse, Claims, ClassRequest, ClassResponse, OpenRequest, OpenResponse,
@@ -10,12 +8,10 @@ use consilium_contracts::v1::{
 };
 use consilium_keys::{Keys, KeysError, Worker};
 use consilium_runtime::Service;
-use harness::{UNSEAL, World, files, write_authority};
 use std::time::Duration;
 
 const CLASS: [u8; 32] = [0xc1; 32];
 
-#[cfg(test)]
 mod ask {
     use super::*;
 
