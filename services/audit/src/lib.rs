@@ -28,8 +28,12 @@ use std::time::Duration;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `sqlite://FILE?mode=rwc` or `postgres://…`.
-    pub database_url: String,
+    /// `sqlite://FILE?mode=rwc` or `postgres://…`. Use `database_url_file` for a URL with a password.
+    #[serde(default)]
+    pub database_url: Option<String>,
+    /// File that holds the URL.
+    #[serde(default)]
+    pub database_url_file: Option<PathBuf>,
     /// Genesis of the channel (JSON).
     pub genesis_file: PathBuf,
     /// Seed of the key that signs anchors: 64 hexadecimal digits.
@@ -100,7 +104,12 @@ impl Service for Audit {
             seal::Seal::new(&key(&config.storage_key_file)?).context("`storage_key_file` is unusable")?;
         let stored = kit.health.check("log");
         stored.not_ready("opening");
-        let sql = Sql::open(&config.database_url, 4).await.context("open `database_url`")?;
+        let url = match (&config.database_url, &config.database_url_file) {
+            (Some(url), None) => url.clone(),
+            (None, Some(path)) => consilium_runtime::config::read_secret(path)?,
+            _ => bail!("give exactly one of `database_url` and `database_url_file`"),
+        };
+        let sql = Sql::open(&url, 4).await.context("open the database")?;
         let log = Arc::new(log::Log::open(AuditLog::new(&sql), seal, kit.clock.clone(), &kit.meter).await?);
         stored.ready();
 
