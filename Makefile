@@ -19,8 +19,10 @@ CONSILIUM := $(CARGO_TARGET_DIR)/debug/consilium
 
 # How the demo is started; override on the command line: make demo ORGS=7 PATIENTS=20
 ORGS ?= 4
-PATIENTS ?= 100
+PATIENTS ?= 20
 DEMO_DIR ?= .demo
+# How much of the real test data demo-check loads: --quick or --all
+DATA ?= --quick
 
 .PHONY: help
 help: ## list the targets
@@ -39,11 +41,11 @@ build: setup ## build all services and the consilium command (dev profile)
 
 .PHONY: demo
 demo: build ## four hospitals on this machine, with patients; Ctrl-C stops them
-	$(CONSILIUM) up --orgs $(ORGS) --foreground --dir $(DEMO_DIR) --sample $(PATIENTS)
+	@CONSILIUM=$(CONSILIUM) scripts/demo.sh $(DEMO_DIR) $(ORGS) $(PATIENTS)
 
 .PHONY: demo-check
-demo-check: build ## the demo without a person: the whole story with assertions, exit status 0 or 1
-	@$(STAGE) demo-check $(CARGO_TARGET_DIR)/debug/demo-check
+demo-check: build ## the demo without a person: the whole story with assertions, exit status 0 or 1; DATA=--all loads all test data
+	@$(STAGE) demo-check $(CARGO_TARGET_DIR)/debug/demo-check $(DATA)
 
 # --- testing ---------------------------------------------------------------------------------------
 # Stages in order of cost, so that the cheapest mistake is found first. Stops at the first failure.
@@ -57,7 +59,7 @@ test: ## everything: format, lints, all tests, chart, demo-check
 	$(STAGE) clippy cargo clippy --locked --workspace --all-targets -- -D warnings; \
 	$(STAGE) build cargo build --locked --workspace --bins; \
 	$(STAGE) tests cargo test --locked --workspace --no-fail-fast; \
-	$(STAGE) demo-check $(CARGO_TARGET_DIR)/debug/demo-check
+	$(STAGE) demo-check $(CARGO_TARGET_DIR)/debug/demo-check $(DATA)
 
 .PHONY: lint
 lint: ## format and lints only; also shellcheck and cargo deny where installed
