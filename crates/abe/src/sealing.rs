@@ -47,12 +47,7 @@ impl SealingKey {
     ///
     /// # Errors
     /// [`AbeError::TooLong`] for more than [`envelope::MAX_FILE`] bytes.
-    pub fn seal(
-        &self,
-        name: &str,
-        content: &[u8],
-        rng: &mut dyn CryptoRngCore,
-    ) -> Result<Vec<u8>, AbeError> {
+    pub fn seal(&self, name: &str, content: &[u8], rng: &mut dyn CryptoRngCore) -> Result<Vec<u8>, AbeError> {
         envelope::seal(Kind::File, &self.0, &context(name), content, rng)
     }
 
@@ -106,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_weak_or_malformed_key_file_is_refused() {
-        for content in ["", "correct horse battery staple", &"0".repeat(64), &"g".repeat(64), &"a".repeat(66)] {
+        for content in ["", "correct horse battery staple", &"0".repeat(64), &"g".repeat(64), &"a".repeat(66)]
+        {
             assert!(SealingKey::from_key_file(content).is_err(), "{content}");
         }
     }
