@@ -23,6 +23,9 @@ mod scope;
 mod sealing;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use actix_web::{HttpServer, web};
 use anyhow::Context as _;
 use app::{App, Metrics};

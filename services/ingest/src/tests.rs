@@ -1,0 +1,4 @@
+//! The service in one process, over HTTP, against the in-memory bus.
+
+mod story;
+mod world;
