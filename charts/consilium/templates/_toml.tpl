@@ -23,13 +23,9 @@ otlp_endpoint = {{ . | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* Address of a store: takes (dict "root" $ "component" "ingest"). */}}
-{{- define "consilium.toml.database" -}}
-{{- if eq (index .root.Values .component).database.type "postgresql" -}}
-file:/run/secrets/consilium/own/database-url
-{{- else -}}
-sqlite:///var/lib/consilium/{{ .component }}.db?mode=rwc
-{{- end -}}
+{{/* File of a service's SQLite store: takes the service. */}}
+{{- define "consilium.toml.sqlite" -}}
+sqlite:///var/lib/consilium/{{ . }}.db?mode=rwc
 {{- end -}}
 
 {{- define "consilium.toml.packages" -}}
@@ -37,17 +33,27 @@ sqlite:///var/lib/consilium/{{ .component }}.db?mode=rwc
 {{- end -}}
 
 {{- define "consilium.toml.ingest" -}}
-{{- $name := dict "root" . "component" "ingest" -}}
+{{- include "consilium.toml.common" (dict "root" . "component" "ingest") }}
+
+[http]
 listen = "0.0.0.0:8080"
 base_url = {{ .Values.ingest.baseUrl | quote }}
-store = {{ include "consilium.toml.database" $name | quote }}
-acknowledge = {{ .Values.ingest.acknowledge | quote }}
+
+[database]
+{{- if eq .Values.ingest.database.type "postgresql" }}
+url_file = "/run/secrets/consilium/own/database-url"
+{{- else }}
+url = {{ include "consilium.toml.sqlite" "ingest" | quote }}
+{{- end }}
+index_key_file = "/run/secrets/consilium/own/index-key"
+
+[ledger]
 genesis_file = "/etc/consilium/genesis/genesis.json"
 signing_key_file = "/run/secrets/consilium/own/signing-key"
-index_key_file = "/run/secrets/consilium/own/index-key"
-packages = {{ include "consilium.toml.packages" . }}
+acknowledge = {{ .Values.ingest.acknowledge | quote }}
 
-{{ include "consilium.toml.common" $name }}
+[fhir]
+packages = {{ include "consilium.toml.packages" . }}
 
 [auth]
 issuer = {{ .Values.ingest.auth.issuer | quote }}
@@ -91,13 +97,16 @@ attribute = {{ .attribute | quote }}
 {{- end -}}
 
 {{- define "consilium.toml.audit" -}}
-{{- $name := dict "root" . "component" "audit" -}}
-database_url = {{ include "consilium.toml.database" $name | quote }}
+{{- if eq .Values.audit.database.type "postgresql" -}}
+database_url_file = "/run/secrets/consilium/own/database-url"
+{{- else -}}
+database_url = {{ include "consilium.toml.sqlite" "audit" | quote }}
+{{- end }}
 genesis_file = "/etc/consilium/genesis/genesis.json"
 key_file = "/run/secrets/consilium/own/signing-key"
 storage_key_file = "/run/secrets/consilium/own/storage-key"
 
-{{ include "consilium.toml.common" $name }}
+{{ include "consilium.toml.common" (dict "root" . "component" "audit") }}
 
 [dashboard]
 listen = "0.0.0.0:8080"
