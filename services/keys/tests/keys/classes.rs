@@ -196,7 +196,7 @@ async fn ingest_asks_over_the_bus() {
     let (_, config) = world.config("a", "");
     let service = tokio::spawn(Keys::run(config, keys.clone()));
     for _ in 0..200 {
-        if keys.health.readiness().0 {
+        if keys.health.readiness().1.contains("vault: ready") {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
