@@ -162,13 +162,33 @@ fn collect(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Synthea writes hospitals and practitioners, to which patients refer, into files of their own.
-fn phases(files: &[PathBuf]) -> [Vec<&Path>; 2] {
-    let first = |p: &&PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().contains("Information"));
-    [
-        files.iter().filter(first).map(PathBuf::as_path).collect(),
-        files.iter().filter(|p| !first(p)).map(PathBuf::as_path).collect(),
-    ]
+/// The order of loading. First the files to which others refer (Synthea writes hospitals and practitioners into
+/// `…Information…`); then those with conditional references; last those that create without a condition: these may
+/// bring an organisation once more, and then a conditional reference to it would match several.
+fn phases(files: &[PathBuf]) -> [Vec<&Path>; 3] {
+    let mut phases = [Vec::new(), Vec::new(), Vec::new()];
+    let [first, second, last] = &mut phases;
+    for file in files {
+        if file.file_name().is_some_and(|n| n.to_string_lossy().contains("Information")) {
+            first.push(file.as_path());
+        } else if std::fs::read(file).is_ok_and(|b| has_conditional_reference(&b)) {
+            second.push(file.as_path());
+        } else {
+            last.push(file.as_path());
+        }
+    }
+    phases
+}
+
+/// Whether a `"reference": "Type?…"` occurs.
+fn has_conditional_reference(body: &[u8]) -> bool {
+    const KEY: &[u8] = b"\"reference\"";
+    body.windows(KEY.len()).enumerate().filter(|(_, w)| *w == KEY).any(|(at, _)| {
+        let rest = body.get(at + KEY.len()..).unwrap_or_default().trim_ascii_start();
+        let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start).and_then(|v| v.strip_prefix(b"\""));
+        let name = value.map_or(0, |v| v.iter().take_while(|b| b.is_ascii_alphabetic()).count());
+        name > 0 && value.and_then(|v| v.get(name)) == Some(&b'?')
+    })
 }
 
 fn items(path: &Path) -> Result<Vec<Item>> {
@@ -240,4 +260,24 @@ fn send(client: &Client, base: &str, item: &Item) -> Result<Value> {
     Ok(
         json!({"file": item.name, "ok": true, "status": answer.status, "created": created, "existing": existing}),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditional_references_are_told_from_others() {
+        for yes in [r#"{"reference": "Practitioner?identifier=a|b"}"#, "{\"reference\"\n:\t\"Location?x\"}"] {
+            assert!(has_conditional_reference(yes.as_bytes()), "{yes}");
+        }
+        for no in [
+            r#"{"reference": "Practitioner/1?x"}"#,
+            r#"{"reference": "urn:uuid:1"}"#,
+            r#"{"reference""#,
+            "{}",
+        ] {
+            assert!(!has_conditional_reference(no.as_bytes()), "{no}");
+        }
+    }
 }
