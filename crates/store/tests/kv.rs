@@ -6,13 +6,23 @@ mod tests {
     use consilium_store::FjallKv;
 
     #[test]
+    fn fjall_keeps_the_contract() {
+        let folder = std::env::temp_dir().join(format!("consilium-kv-contract-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        consilium_testkit::kv_contract(&FjallKv::open(&folder).unwrap());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn fjall_keeps_order_atomicity_and_what_it_promised() {
         let folder = std::env::temp_dir().join(format!("consilium-kv-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let put = |k: &str, v: &str| Write::Put(k.as_bytes().to_vec(), v.as_bytes().to_vec());
         {
             let kv = FjallKv::open(&folder).unwrap();
-            kv.write(&[put("b", "2"), put("a", "1"), put("c", "3"), put("", "empty")], false).unwrap();
+            kv.write(&[put("b", "2"), put("a", "1"), put("c", "3")], false).unwrap();
+            assert!(kv.write(&[put("d", "4"), put("", "empty")], false).is_err(), "the empty key is refused");
+            assert_eq!(kv.get(b"d").unwrap(), None, "with all of its batch");
             kv.write(&[Write::Delete(b"c".to_vec()), put("b", "two")], true).unwrap();
             assert_eq!(kv.get(b"b").unwrap().as_deref(), Some(b"two".as_slice()));
             assert_eq!(kv.get(b"c").unwrap(), None);
@@ -26,7 +36,6 @@ mod tests {
         }
         let kv = FjallKv::open(&folder).unwrap();
         assert_eq!(kv.get(b"b").unwrap().as_deref(), Some(b"two".as_slice()));
-        assert_eq!(kv.get(b"").unwrap().as_deref(), Some(b"empty".as_slice()));
         drop(kv);
         std::fs::remove_dir_all(&folder).unwrap();
     }

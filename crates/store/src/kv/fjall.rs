@@ -4,6 +4,9 @@ use consilium_domain::port::kv::{Kv, KvError, Write};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::path::Path;
 
+/// Longest key: fjall panics on longer ones, and on the empty key.
+const MAX_KEY: usize = 65_535;
+
 /// A key-value store in one folder. Only one process may have it open.
 pub struct FjallKv {
     db: Database,
@@ -55,6 +58,10 @@ impl Kv for FjallKv {
         let mode = durable.then_some(PersistMode::SyncAll);
         let mut out = self.db.batch().durability(mode);
         for write in batch {
+            let (Write::Put(key, _) | Write::Delete(key)) = write;
+            if !(1..=MAX_KEY).contains(&key.len()) {
+                return Err(KvError(format!("a key of {} bytes: it has 1 to {MAX_KEY}", key.len())));
+            }
             match write {
                 Write::Put(key, value) => out.insert(&self.pairs, key.as_slice(), value.as_slice()),
                 Write::Delete(key) => out.remove(&self.pairs, key.as_slice()),
