@@ -51,9 +51,11 @@ pub struct TimeoutsConfig {
     pub rebroadcast_ms: u64,
 }
 
+/// Short enough that a heartbeat of the next proposer comes within the staleness bound (2 s) when one proposer is
+/// dead: otherwise the living could not exchange records at each of its turns. Raise them between distant sites.
 impl Default for TimeoutsConfig {
     fn default() -> Self {
-        Self { propose_ms: 3000, prevote_ms: 1000, precommit_ms: 1000, delta_ms: 500, rebroadcast_ms: 2000 }
+        Self { propose_ms: 1000, prevote_ms: 500, precommit_ms: 500, delta_ms: 500, rebroadcast_ms: 2000 }
     }
 }
 
