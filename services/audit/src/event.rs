@@ -74,9 +74,11 @@ impl Facts {
             action: text(&v, "/action").unwrap_or("E").to_owned(),
             outcome: text(&v, "/outcome").unwrap_or("0").to_owned(),
             agent: requestor.or(agents.first()).and_then(of_agent).unwrap_or_default(),
+            // Whoever asked from elsewhere is the DICOM "Source Role" (CID 402, 110153).
             organisation: agents
                 .iter()
-                .find_map(|a| text(a, "/who/identifier/assigner/display"))
+                .find(|a| text(a, "/type/coding/0/code") == Some("110153"))
+                .and_then(|a| text(a, "/who/identifier/value"))
                 .or_else(|| text(&v, "/source/observer/identifier/value"))
                 .or_else(|| text(&v, "/source/observer/display"))
                 .unwrap_or_default()
@@ -173,13 +175,15 @@ mod tests {
     fn patients_objects_and_reasons_are_told_apart() {
         let event = br#"{"resourceType":"AuditEvent","id":"e1","type":{"code":"rest"},"subtype":[{"code":"read"}],
           "action":"R","recorded":"2026-11-22T10:00:00.000Z","outcome":"0",
-          "agent":[{"requestor":false,"who":{"display":"gateway"}},{"requestor":true,"who":{"identifier":{"value":"dr-b"}},
+          "agent":[{"requestor":false,"who":{"display":"gateway"}},
+            {"type":{"coding":[{"code":"110153"}]},"requestor":false,"who":{"identifier":{"value":"hospital-b"}}},{"requestor":true,"who":{"identifier":{"value":"dr-b"}},
             "purposeOfUse":[{"coding":[{"code":"TREAT"}]}]}],
           "source":{"observer":{"display":"hospital-a"}},
           "entity":[{"what":{"reference":"Patient/p1"},"role":{"code":"1"}},
             {"what":{"reference":"Observation/o1/_history/2"},"detail":[{"type":"rule","valueString":"provision[0]"}]}]}"#;
         let f = Facts::read(event).unwrap();
         assert_eq!((f.kind.as_str(), f.agent.as_str(), f.purpose.as_str()), ("read", "dr-b", "TREAT"));
+        assert_eq!(f.organisation, "hospital-b");
         assert_eq!(f.patients, ["Patient/p1"]);
         assert_eq!(f.objects, ["Observation/o1"]);
         assert_eq!(f.reasons, ["rule: provision[0]"]);
