@@ -117,9 +117,13 @@ pub struct TelemetryConfig {
     pub json: bool,
 }
 
+/// Our own events; libraries that log each vote and each connection speak up only to warn.
+const DEFAULT_FILTER: &str =
+    "info,arc_malachitebft_core_consensus=warn,arc_malachitebft_core_driver=warn,actix_server=warn";
+
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { otlp_endpoint: None, filter: "info".to_owned(), json: false }
+        Self { otlp_endpoint: None, filter: DEFAULT_FILTER.to_owned(), json: false }
     }
 }
 
@@ -186,7 +190,7 @@ mod tests {
         assert_eq!(common.organisation.name.as_str(), "hospital-a");
         assert_eq!(common.organisation.profile, Profile::Demo);
         assert_eq!(common.bus.blob_limit, 64 * 1024 * 1024);
-        assert_eq!(common.telemetry.filter, "info");
+        assert_eq!(common.telemetry.filter, DEFAULT_FILTER);
         assert_eq!(own.listen, "127.0.0.1:8080");
     }
 
