@@ -113,7 +113,7 @@ mod harness {
                     .status();
             }
             // Its files belong to the server's user.
-            if let Some(_) = program("pg_ctl") {
+            if program("pg_ctl").is_some() {
                 let _ = command(Path::new("rm")).arg("-rf").arg(self.folder.0.join("data")).status();
             }
         }
@@ -385,7 +385,8 @@ mod contract {
         assert_eq!(consents.of_record(b"consent-record").await.unwrap().unwrap().record_version, 2);
         consents.set_policy(b"class", "clinician@b").await.unwrap();
         assert_eq!(consents.classes(b"p").await.unwrap(), [(b"class".to_vec(), "clinician@b".to_owned())]);
-        assert!(consents.knows(&hash("consent")).await.unwrap());
+        assert_eq!(consents.of_ledger(&hash("consent")).await.unwrap().unwrap().version, 2);
+        assert_eq!(consents.of_ledger(&hash("other")).await.unwrap(), None);
     }
 
     async fn audit(sql: &Sql) {
@@ -395,7 +396,7 @@ mod contract {
             event: format!("event {n}").into_bytes(),
             leaf: hash(&n.to_string()),
             recorded_ms: n * 10,
-            kind: if n % 2 == 0 { "read" } else { "create" }.into(),
+            kind: if n.is_multiple_of(2) { "read" } else { "create" }.into(),
             action: "R".into(),
             outcome: "0".into(),
             agent: None,

@@ -179,7 +179,7 @@ pub async fn commit(
     app.wake.notify_one();
 
     if app.acknowledge == Acknowledge::Stored {
-        let (app, patients) = (Arc::clone(app), patients_of(&changes));
+        let (app, compartments) = (Arc::clone(app), compartments_of(&changes));
         tokio::spawn(async move {
             if let Some(tx) = tx
                 && let Err(cause) = deliver(&app, root, &tx, &changes).await
@@ -187,18 +187,18 @@ pub async fn commit(
                 tracing::warn!(%cause, "a stored batch is not on the ledger yet: the worker goes on");
                 return;
             }
-            consent::rekey_all(&app, &patients).await;
+            consent::rekey_all(&app, &compartments).await;
         });
         return Ok(());
     }
     let Some(tx) = tx else { return Ok(()) };
     deliver(app, root, &tx, &changes).await?;
-    consent::rekey_all(app, &patients_of(&changes)).await;
+    consent::rekey_all(app, &compartments_of(&changes)).await;
     Ok(())
 }
 
-fn patients_of(changes: &[consent::Change]) -> Vec<String> {
-    changes.iter().map(|c| c.patient.clone()).collect()
+fn compartments_of(changes: &[consent::Change]) -> Vec<Vec<u8>> {
+    changes.iter().map(|c| c.row.compartment.clone()).collect()
 }
 
 /// Submits a batch and its consent changes and takes in what the ledger says.

@@ -8,7 +8,7 @@ use crate::commit::{Classes, Prepared};
 use crate::error::ApiError;
 use crate::sealing::{open_small, seal_small};
 use consilium_domain::canon::Canonical;
-use consilium_domain::tx::{ConsentCore, ConsentStatus, TxBody, UnsignedTx, tx_id};
+use consilium_domain::tx::{ConsentCore, ConsentStatus, Tx, TxBody, UnsignedTx, tx_id};
 use consilium_domain::{Digest, Encoder, OrgId, Timestamp};
 use consilium_ledger::SigningKey;
 use consilium_ledger::state::{ConsentRecord, consent_key};
@@ -17,6 +17,7 @@ use consilium_policy::{Consent, Request, decide};
 use consilium_store::sql::records::ConsentRow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A consent's next version on the ledger.
 pub struct Change {
@@ -24,7 +25,6 @@ pub struct Change {
     pub key: Digest,
     pub tx: Vec<u8>,
     pub row: ConsentRow,
-    pub patient: String,
 }
 
 /// A Consent among the drafts.
@@ -111,7 +111,6 @@ pub async fn changes(
                 class_id: p.class_id().to_vec(),
                 epoch: class.epoch,
             },
-            patient: consent.patient,
         });
     }
     Ok(out)
@@ -164,19 +163,20 @@ pub async fn policy_of(
         };
         return Ok(class_policy(&app.organisation, &everybody));
     };
-    let known = app.consents.classes(&app.blind.patient(patient)).await?;
+    let compartment = app.blind.patient(patient);
+    let known = app.consents.classes(&compartment).await?;
     if let Some((_, policy)) = known.into_iter().find(|(id, _)| id == class_id) {
         return Ok(policy);
     }
-    let consents: Vec<Consent> = effective(app, patient).await?.into_iter().flatten().collect();
+    let consents: Vec<Consent> = effective(app, &compartment).await?.into_iter().flatten().collect();
     Ok(class_policy(&app.organisation, &grantees(&consents, app.now())))
 }
 
 /// The patient's consents that count: active on the ledger with the very content and version that is stored here.
 /// One that does not match, or cannot be read, is `None`, which denies.
-pub async fn effective(app: &App, patient: &str) -> Result<Vec<Option<Consent>>, ApiError> {
+pub async fn effective(app: &App, compartment: &[u8]) -> Result<Vec<Option<Consent>>, ApiError> {
     let mut out = Vec::new();
-    for row in app.consents.of_patient(&app.blind.patient(patient)).await? {
+    for row in app.consents.of_patient(compartment).await? {
         let answer = app.peers.state(&consent_key(&row.ledger_handle)).await?;
         if let Some(failure) = answer.failure {
             tracing::warn!(code = failure.code, "the ledger node cannot read its state");
@@ -209,33 +209,34 @@ async fn stored(app: &App, row: &ConsentRow, core: &ConsentCore) -> Result<Optio
     Ok(Consent::parse(&content, app.zone_minutes).ok())
 }
 
-/// Brings the policies of these patients' classes in line with their consents.
-pub async fn rekey_all(app: &Arc<App>, patients: &[String]) {
-    for patient in patients {
+/// Brings the policies of these compartments' classes in line with their consents.
+pub async fn rekey_all(app: &Arc<App>, compartments: &[Vec<u8>]) {
+    for compartment in compartments {
         // Decisions deny whatever the keys would still open; so a failure here is repeated, not reported.
-        let mut wait = 200;
-        while let Err(cause) = rekey(app, patient).await {
-            tracing::warn!(%cause, "the key classes of a patient could not be brought in line with the consents");
-            if wait > 2000 {
-                let (app, patient) = (Arc::clone(app), patient.clone());
-                tokio::spawn(async move {
-                    while rekey(&app, &patient).await.is_err() && !app.stopping() {
-                        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-                    }
-                });
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
-            wait *= 2;
+        if let Err(cause) = rekey(app, compartment).await {
+            tracing::warn!(%cause, "the key classes of a patient could not be brought in line with the consents yet");
+            let (app, compartment) = (Arc::clone(app), compartment.clone());
+            tokio::spawn(async move {
+                while !app.stopping() && rekey(&app, &compartment).await.is_err() {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
+            });
         }
     }
 }
 
+/// The compartment that a delivered consent change is about.
+pub async fn compartment_of(app: &App, tx: &[u8]) -> Result<Option<Vec<u8>>, ApiError> {
+    let tx = Tx::from_canonical(tx).map_err(ApiError::internal)?;
+    let TxBody::Consent(change) = tx.unsigned.body else { return Ok(None) };
+    Ok(app.consents.of_ledger(&change.core.handle).await?.map(|row| row.compartment))
+}
+
 /// A grant re-wraps the current key under a wider policy; a revocation starts a new epoch with a new key.
-async fn rekey(app: &App, patient: &str) -> Result<(), ApiError> {
-    let consents: Vec<Consent> = effective(app, patient).await?.into_iter().flatten().collect();
+async fn rekey(app: &App, compartment: &[u8]) -> Result<(), ApiError> {
+    let consents: Vec<Consent> = effective(app, compartment).await?.into_iter().flatten().collect();
     let wanted = class_policy(&app.organisation, &grantees(&consents, app.now()));
-    for (class_id, policy) in app.consents.classes(&app.blind.patient(patient)).await? {
+    for (class_id, policy) in app.consents.classes(compartment).await? {
         if policy == wanted {
             continue;
         }

@@ -212,7 +212,7 @@ impl Case<'_> {
             None => &none,
             Some(p) => {
                 if !self.consents.contains_key(p) {
-                    let read = effective(self.app, p).await?;
+                    let read = effective(self.app, &self.app.blind.patient(p)).await?;
                     self.consents.insert(p.clone(), read);
                 }
                 self.consents.get(p).unwrap_or(&none)

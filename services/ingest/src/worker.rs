@@ -4,6 +4,7 @@
 use crate::app::App;
 use crate::commit::{self, Delivery, Draft, Prepared};
 use crate::config::Acknowledge;
+use crate::consent;
 use crate::error::ApiError;
 use consilium_domain::tx::tx_id;
 use consilium_domain::{Digest, Timestamp};
@@ -52,18 +53,30 @@ pub async fn run(app: Arc<App>, shutdown: consilium_runtime::Shutdown) {
 }
 
 /// One attempt; whatever does not succeed is tried again later.
-async fn attempt(app: &App, entry: &Entry) -> Result<(), ApiError> {
+async fn attempt(app: &Arc<App>, entry: &Entry) -> Result<(), ApiError> {
     let pause = 1000u64.saturating_mul(1 << entry.attempts.min(5)).min(BACKOFF_MS);
     app.outbox.retry_at(&entry.key, app.now().0 + pause).await?;
     let Some(tx) = &entry.tx else { return again(app, entry).await };
     // It may be there already: this process or its predecessor was killed before it noted that.
     if let Some(committed) = app.peers.find(&tx_id(tx)).await?.committed {
-        return commit::note_committed(app, entry.key, entry.kind, committed).await;
+        commit::note_committed(app, entry.key, entry.kind, committed).await?;
+        return follow(app, entry.kind, tx).await;
     }
     match commit::submit(app, entry.key, entry.kind, tx, WAIT).await? {
-        Delivery::Committed | Delivery::Pending => Ok(()),
+        Delivery::Committed => follow(app, entry.kind, tx).await,
+        Delivery::Pending => Ok(()),
         Delivery::Refused(code) => refused(app, entry, &code).await,
     }
+}
+
+/// Keys follow a consent that is on the ledger now.
+async fn follow(app: &Arc<App>, kind: Kind, tx: &[u8]) -> Result<(), ApiError> {
+    if kind == Kind::Consent
+        && let Some(compartment) = consent::compartment_of(app, tx).await?
+    {
+        consent::rekey_all(app, &[compartment]).await;
+    }
+    Ok(())
 }
 
 async fn refused(app: &App, entry: &Entry, code: &str) -> Result<(), ApiError> {

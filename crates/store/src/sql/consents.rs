@@ -74,13 +74,13 @@ impl Consents {
         Ok(())
     }
 
-    /// Whether any consent's ledger handle is this one.
-    pub async fn knows(&self, ledger_handle: &Digest) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT 1 FROM consents WHERE ledger_handle = $1")
-            .bind(ledger_handle.0.to_vec())
+    /// The consent with this handle on the ledger.
+    pub async fn of_ledger(&self, handle: &Digest) -> Result<Option<ConsentRow>, StoreError> {
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE ledger_handle = $1")))
+            .bind(handle.0.to_vec())
             .fetch_optional(&self.sql.read)
             .await?;
-        Ok(row.is_some())
+        row.as_ref().map(from_row).transpose()
     }
 }
 
