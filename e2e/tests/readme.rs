@@ -58,7 +58,8 @@ mod readme {
         let mut out = vec![root().join("README.md")];
         let mut folders = vec![root().join("docs")];
         while let Some(folder) = folders.pop() {
-            let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+            let mut entries: Vec<PathBuf> =
+                fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
             entries.sort();
             for path in entries {
                 if path.is_dir() {
