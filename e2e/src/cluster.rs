@@ -43,7 +43,8 @@ impl Hospital {
     }
     /// Prometheus metrics of a service.
     pub fn metrics(&self, service: &str) -> String {
-        let place = SERVICES.iter().position(|s| *s == service).and_then(|p| u16::try_from(p).ok()).unwrap_or(0);
+        let place =
+            SERVICES.iter().position(|s| *s == service).and_then(|p| u16::try_from(p).ok()).unwrap_or(0);
         format!("http://127.0.0.1:{}/metrics", self.port + 2 + place)
     }
     /// The dashboard.
@@ -83,8 +84,9 @@ pub struct Cluster {
 impl Cluster {
     /// Makes keys, genesis and configuration in `dir`; starts nothing yet. `tools` holds nats-server and FHIR packages.
     pub fn found(dir: &Path, tools: &Path) -> Result<Self> {
-        let binary = std::env::current_exe()?.parent().context("this program has no folder")?.join("consilium");
-        let port = free_block(40)?;
+        let binary =
+            std::env::current_exe()?.parent().context("this program has no folder")?.join("consilium");
+        let port = free_block(41)?;
         let mut cluster = Self {
             binary,
             tools: tools.to_owned(),
@@ -97,8 +99,10 @@ impl Cluster {
         cluster.up(&["--prepare"])?;
         let book: Value = serde_json::from_slice(&std::fs::read(dir.join("consortium.json"))?)?;
         for organisation in book.get("organisations").and_then(Value::as_array).into_iter().flatten() {
-            let name = organisation.get("name").and_then(Value::as_str).context("an organisation without name")?;
-            let port = organisation.get("port").and_then(Value::as_u64).context("an organisation without port")?;
+            let name =
+                organisation.get("name").and_then(Value::as_str).context("an organisation without name")?;
+            let port =
+                organisation.get("port").and_then(Value::as_u64).context("an organisation without port")?;
             cluster.hospitals.push(Hospital { name: name.to_owned(), port: u16::try_from(port)? });
         }
         Ok(cluster)
@@ -117,7 +121,8 @@ impl Cluster {
     pub fn tap(&mut self, kept: &Path) -> Result<()> {
         let file = self.dir.join("nats/nats.conf");
         let text = std::fs::read_to_string(&file)?;
-        let (tap, server) = (self.port - 1, free_block(1)?);
+        // Ten ports per hospital, the tap before them, the server behind.
+        let (tap, server) = (self.port - 1, self.port + 40);
         let moved = text.replacen(&format!("127.0.0.1:{tap}\""), &format!("127.0.0.1:{server}\""), 1);
         if moved == text {
             bail!("nats.conf does not listen on port {tap}");
@@ -222,7 +227,14 @@ impl Cluster {
 
     /// Height of a hospital's ledger; nothing while it cannot say.
     pub fn height(&self, hospital: &str) -> Result<Option<u64>> {
-        let said = self.consilium(&["--json", "status", "--dir", &self.dir.display().to_string(), "--only", hospital])?;
+        let said = self.consilium(&[
+            "--json",
+            "status",
+            "--dir",
+            &self.dir.display().to_string(),
+            "--only",
+            hospital,
+        ])?;
         let status: Value = serde_json::from_str(&said.out).context("consilium status")?;
         Ok(status.pointer("/organisations/0/height").and_then(Value::as_u64))
     }
@@ -263,8 +275,11 @@ impl Cluster {
             let text = std::fs::read(&file).unwrap_or_default();
             let text = String::from_utf8_lossy(&text).into_owned();
             let lines: Vec<&str> = text.lines().collect();
-            let loud: Vec<&str> =
-                lines.iter().copied().filter(|l| l.contains("WARN") || l.contains("ERROR") || l.contains("panicked")).collect();
+            let loud: Vec<&str> = lines
+                .iter()
+                .copied()
+                .filter(|l| l.contains("WARN") || l.contains("ERROR") || l.contains("panicked"))
+                .collect();
             let shown = if loud.is_empty() { &lines } else { &loud };
             out.push_str(&format!("--- {}\n", file.display()));
             for line in shown.iter().skip(shown.len().saturating_sub(6)) {
@@ -276,7 +291,12 @@ impl Cluster {
     }
 
     /// Waits until something holds, asking every 100 ms.
-    pub fn wait(&self, limit: Duration, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<Duration> {
+    pub fn wait(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut holds: impl FnMut() -> Result<bool>,
+    ) -> Result<Duration> {
         let watch = Stopwatch::start();
         loop {
             if holds()? {

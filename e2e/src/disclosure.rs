@@ -127,7 +127,9 @@ impl Finder {
         let mut found: BTreeMap<String, Hit> = BTreeMap::new();
         for hit in self.regex.find_iter(bytes) {
             let what = self.forms.get(hit.as_bytes()).cloned().unwrap_or_default();
-            let around = bytes.get(hit.start().saturating_sub(60)..(hit.end() + 60).min(bytes.len())).unwrap_or_default();
+            let around = bytes
+                .get(hit.start().saturating_sub(60)..(hit.end() + 60).min(bytes.len()))
+                .unwrap_or_default();
             let around: String =
                 around.iter().map(|b| if (32..127).contains(b) { char::from(*b) } else { '.' }).collect();
             found.entry(what.clone()).or_insert(Hit { file: file.to_owned(), what, around });

@@ -75,7 +75,10 @@ mod tests {
             }
             assert_eq!(stream.user, "hospital-a.ingest");
             let [one, two] = found.as_slice() else { panic!("cut {cut}: {found:?}") };
-            assert_eq!((one.subject.as_str(), one.body.as_slice(), &one.reply), ("x.y", b"he\r\no".as_slice(), &None));
+            assert_eq!(
+                (one.subject.as_str(), one.body.as_slice(), &one.reply),
+                ("x.y", b"he\r\no".as_slice(), &None)
+            );
             assert_eq!(two.reply.as_deref(), Some("_INBOX.1"));
             assert_eq!(two.body, b"NATS/1.0\r\n\r\nhi");
         }

@@ -19,7 +19,8 @@ pub struct Answer {
 impl Answer {
     /// The body as JSON.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_slice(&self.body).with_context(|| format!("{}: the answer is not JSON: {}", self.status, self.head()))
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("{}: the answer is not JSON: {}", self.status, self.head()))
     }
 
     /// The start of the body, for messages.
@@ -41,7 +42,8 @@ impl Answer {
         if outcome.get("resourceType").and_then(Value::as_str) != Some("OperationOutcome") {
             bail!("{}: the body is no OperationOutcome: {}", self.status, self.head());
         }
-        let issues = outcome.get("issue").and_then(Value::as_array).context("an OperationOutcome without issues")?;
+        let issues =
+            outcome.get("issue").and_then(Value::as_array).context("an OperationOutcome without issues")?;
         if issues.is_empty() {
             bail!("an OperationOutcome without issues");
         }

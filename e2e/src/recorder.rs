@@ -130,7 +130,8 @@ fn across(user: &str, subject: &str) -> Option<String> {
 fn keep(kept: &Mutex<Kept>, user: &str, message: &Published) {
     let size = message.body.len() as u64;
     let mut kept = lock(kept);
-    let mut written = writeln!(kept.subjects, "{user} {} {}", message.subject, message.reply.as_deref().unwrap_or("-"));
+    let mut written =
+        writeln!(kept.subjects, "{user} {} {}", message.subject, message.reply.as_deref().unwrap_or("-"));
     match across(user, &message.subject) {
         None => {
             kept.inside.messages += 1;
@@ -158,8 +159,14 @@ mod tests {
     #[test]
     fn what_leaves_an_organisation_is_told_from_what_stays() {
         let user = "hospital-a.ingest";
-        assert_eq!(across(user, "consilium.care.hospital-b.validate.attest").as_deref(), Some("validate.attest"));
-        assert_eq!(across(user, "consilium.care.hospital-a.consensus.gossip").as_deref(), Some("consensus.gossip"));
+        assert_eq!(
+            across(user, "consilium.care.hospital-b.validate.attest").as_deref(),
+            Some("validate.attest")
+        );
+        assert_eq!(
+            across(user, "consilium.care.hospital-a.consensus.gossip").as_deref(),
+            Some("consensus.gossip")
+        );
         assert_eq!(across(user, "consilium.care.hospital-b.blob.ingest.x").as_deref(), Some("blob.ingest"));
         assert_eq!(across(user, "_R_.abc.def").as_deref(), Some("answers"));
         assert_eq!(across(user, "consilium.care.hospital-a.validate.check"), None);

@@ -14,6 +14,8 @@ pub struct Acknowledged {
     pub version: u64,
     /// As it was posted; nothing if a conditional create found it already there.
     pub posted: Option<String>,
+    /// As it was first read back: every later read must give the very same bytes.
+    pub read: Vec<u8>,
     /// Where it was posted: file and entry.
     pub place: String,
     /// The conditional create's condition.
@@ -38,7 +40,9 @@ pub struct Loaded {
 /// Type, id and version of a location `…/Type/id/_history/version`.
 pub fn located(location: &str) -> Result<(String, String, u64)> {
     let parts: Vec<&str> = location.rsplit('/').collect();
-    let [version, "_history", id, kind, ..] = parts.as_slice() else { bail!("a location of another form: {location}") };
+    let [version, "_history", id, kind, ..] = parts.as_slice() else {
+        bail!("a location of another form: {location}")
+    };
     Ok(((*kind).to_owned(), (*id).to_owned(), version.parse()?))
 }
 
@@ -59,8 +63,11 @@ pub fn pair(file: &str, bundle: &[u8], response: &Value) -> Result<Loaded> {
             bail!("{place}: answered with {answer}");
         }
         let location = answer.pointer("/response/location").and_then(Value::as_str);
-        let (resource_type, id, version) = located(location.with_context(|| format!("{place}: no location"))?)?;
-        let text = |c: Option<consilium_fhir::tape::Cursor<'_, '_>>| c.and_then(|c| c.as_str().map(|s| s.into_owned()));
+        let (resource_type, id, version) =
+            located(location.with_context(|| format!("{place}: no location"))?)?;
+        let text = |c: Option<consilium_fhir::tape::Cursor<'_, '_>>| {
+            c.and_then(|c| c.as_str().map(|s| s.into_owned()))
+        };
         let resource = entry.get("resource").with_context(|| format!("{place}: no resource"))?;
         let local = format!("{resource_type}/{id}");
         if let Some(url) = text(entry.get("fullUrl")) {
@@ -71,6 +78,7 @@ pub fn pair(file: &str, bundle: &[u8], response: &Value) -> Result<Loaded> {
             id,
             version,
             posted: created.then(|| resource.token().to_owned()),
+            read: Vec::new(),
             place,
             condition: text(entry.get("request").and_then(|r| r.get("ifNoneExist"))),
         });
@@ -95,7 +103,11 @@ fn content(bytes: &[u8]) -> Result<Vec<(String, String)>> {
 }
 
 /// Fails with the first leaf that differs. `resolve` says what a bundle-local or conditional reference stands for.
-pub fn same_content(posted: &[u8], read: &[u8], mut resolve: impl FnMut(&str) -> Result<Option<String>>) -> Result<()> {
+pub fn same_content(
+    posted: &[u8],
+    read: &[u8],
+    mut resolve: impl FnMut(&str) -> Result<Option<String>>,
+) -> Result<()> {
     let (posted, read) = (content(posted)?, content(read)?);
     if posted.len() != read.len() {
         bail!("{} leaves were posted, {} are read back", posted.len(), read.len());
@@ -122,7 +134,9 @@ mod tests {
     use super::*;
 
     fn same(posted: &str, read: &str) -> Result<()> {
-        same_content(posted.as_bytes(), read.as_bytes(), |r| Ok((r == "urn:uuid:1").then(|| "Patient/p".to_owned())))
+        same_content(posted.as_bytes(), read.as_bytes(), |r| {
+            Ok((r == "urn:uuid:1").then(|| "Patient/p".to_owned()))
+        })
     }
 
     #[test]

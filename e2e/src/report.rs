@@ -31,7 +31,8 @@ impl Report {
         for line in detail.lines().filter(|l| !l.is_empty()) {
             say(&format!("                  {line}"));
         }
-        self.steps.push(json!({ "title": title, "ok": outcome.is_ok(), "seconds": seconds, "detail": detail }));
+        self.steps
+            .push(json!({ "title": title, "ok": outcome.is_ok(), "seconds": seconds, "detail": detail }));
     }
 
     /// Adds a row to the table of times. `raw` is the same for programs.
@@ -50,9 +51,9 @@ impl Report {
 
     /// Writes the summary as JSON.
     pub fn write(&self, path: &Path, ok: bool) -> Result<()> {
-        let times: serde_json::Map<String, Value> = self.times.iter().map(|(w, _, raw)| (w.clone(), raw.clone())).collect();
-        let summary =
-            json!({ "ok": ok, "seconds": self.total.elapsed().as_secs_f64(), "steps": self.steps, "times": times });
+        let times: serde_json::Map<String, Value> =
+            self.times.iter().map(|(w, _, raw)| (w.clone(), raw.clone())).collect();
+        let summary = json!({ "ok": ok, "seconds": self.total.elapsed().as_secs_f64(), "steps": self.steps, "times": times });
         std::fs::write(path, serde_json::to_vec_pretty(&summary)?)?;
         Ok(())
     }
@@ -73,6 +74,7 @@ pub fn say(line: &str) {
 /// The middle and the 99th percentile of some durations in milliseconds.
 pub fn percentiles(mut ms: Vec<f64>) -> (f64, f64) {
     ms.sort_by(f64::total_cmp);
-    let at = |p: usize| ms.get((ms.len() * p / 100).min(ms.len().saturating_sub(1))).copied().unwrap_or(f64::NAN);
+    let at =
+        |p: usize| ms.get((ms.len() * p / 100).min(ms.len().saturating_sub(1))).copied().unwrap_or(f64::NAN);
     (at(50), at(99))
 }

@@ -67,7 +67,11 @@ fn run() -> Result<bool> {
     world.report.write(&summary, outcome.is_ok())?;
     say(&format!("\n{:.0} s in all; summary in {}", world.report.seconds(), summary.display()));
     if outcome.is_err() {
-        say(&format!("\nthe ends of the logs (all of it is in {}):\n{}", run.display(), world.cluster.tails()));
+        say(&format!(
+            "\nthe ends of the logs (all of it is in {}):\n{}",
+            run.display(),
+            world.cluster.tails()
+        ));
     }
     drop(world);
     if outcome.is_ok() && !options.keep {
@@ -103,7 +107,10 @@ fn stop_on_signal(dir: &Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::spawn(move || {
         runtime.block_on(async {
-            let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+            let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+            else {
+                return;
+            };
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}

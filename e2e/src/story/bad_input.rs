@@ -63,19 +63,42 @@ pub fn all(world: &mut World) -> Result<String> {
 
 fn bodies(world: &World, refused: &mut Refused) -> Result<()> {
     let base = world.a()?.fhir();
-    let post = |path: &str, body: &[u8]| world.http.post(&format!("{base}{path}"), Some(&world.ehr), FHIR_JSON, body);
+    let post = |path: &str, body: &[u8]| {
+        world.http.post(&format!("{base}{path}"), Some(&world.ehr), FHIR_JSON, body)
+    };
     let whole = br#"{"resourceType":"Patient","active":true}"#;
     refused.fhir(world, "truncated JSON", &post("/Patient", whole.get(..25).unwrap_or_default())?, &[400])?;
-    let deep = format!("{{\"resourceType\":\"Patient\",\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep =
+        format!("{{\"resourceType\":\"Patient\",\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     refused.fhir(world, "100,000 levels of nesting", &post("/Patient", deep.as_bytes())?, &[400])?;
     let twice = br#"{"resourceType":"Patient","active":true,"active":false}"#;
     refused.fhir(world, "a duplicate key", &post("/Patient", twice)?, &[400, 422])?;
-    refused.fhir(world, "invalid UTF-8", &post("/Patient", b"{\"resourceType\":\"Patient\",\"id\":\"\xff\xfe\"}")?, &[400])?;
-    refused.fhir(world, "an unknown resource type", &post("/Kangaroo", br#"{"resourceType":"Kangaroo"}"#)?, &[400, 404, 422])?;
-    refused.fhir(world, "another type than the URL's", &post("/Patient", br#"{"resourceType":"Observation"}"#)?, &[400, 422])?;
+    refused.fhir(
+        world,
+        "invalid UTF-8",
+        &post("/Patient", b"{\"resourceType\":\"Patient\",\"id\":\"\xff\xfe\"}")?,
+        &[400],
+    )?;
+    refused.fhir(
+        world,
+        "an unknown resource type",
+        &post("/Kangaroo", br#"{"resourceType":"Kangaroo"}"#)?,
+        &[400, 404, 422],
+    )?;
+    refused.fhir(
+        world,
+        "another type than the URL's",
+        &post("/Patient", br#"{"resourceType":"Observation"}"#)?,
+        &[400, 422],
+    )?;
     refused.fhir(world, "no JSON at all", &post("/Patient", b"hello")?, &[400])?;
     refused.fhir(world, "an empty body", &post("/Patient", b"")?, &[400])?;
-    let xml = world.http.post(&format!("{base}/Patient"), Some(&world.ehr), "application/fhir+xml", b"<Patient/>")?;
+    let xml = world.http.post(
+        &format!("{base}/Patient"),
+        Some(&world.ehr),
+        "application/fhir+xml",
+        b"<Patient/>",
+    )?;
     refused.fhir(world, "XML", &xml, &[415])
 }
 
@@ -93,9 +116,24 @@ fn references(world: &World, refused: &mut Refused) -> Result<()> {
     let post = |subject: &str| {
         world.http.post(&base, Some(&world.ehr), FHIR_JSON, bundle(subject).to_string().as_bytes())
     };
-    refused.fhir(world, "a reference into an empty bundle", &post("urn:uuid:5ffa1ea9-0000-4000-8000-00000000dead")?, &[400, 422])?;
-    refused.fhir(world, "a reference to a type that may not stand there", &post("Medication/1")?, &[400, 422])?;
-    refused.fhir(world, "a conditional reference without a match", &post("Patient?identifier=urn:x|nobody")?, &[400, 404, 412, 422])
+    refused.fhir(
+        world,
+        "a reference into an empty bundle",
+        &post("urn:uuid:5ffa1ea9-0000-4000-8000-00000000dead")?,
+        &[400, 422],
+    )?;
+    refused.fhir(
+        world,
+        "a reference to a type that may not stand there",
+        &post("Medication/1")?,
+        &[400, 422],
+    )?;
+    refused.fhir(
+        world,
+        "a conditional reference without a match",
+        &post("Patient?identifier=urn:x|nobody")?,
+        &[400, 404, 412, 422],
+    )
 }
 
 /// 200 MB: claimed at once, and streamed without a claim.
@@ -173,31 +211,49 @@ fn tokens(world: &World, refused: &mut Refused) -> Result<()> {
     let read = |token: &str| world.http.get(&format!("{}/Patient", a.fhir()), Some(token), &[]);
     let key = cluster.issuer_key("hospital-a")?;
     let now = epoch_seconds();
-    let claims = |exp: u64| {
-        json!({ "iss": format!("{}/auth", a.root()), "aud": a.fhir(), "sub": "x", "scope": "system/*.rs", "iat": exp - 3600, "exp": exp })
-    };
+    let claims = |exp: u64| json!({ "iss": format!("{}/auth", a.root()), "aud": a.fhir(), "sub": "x", "scope": "system/*.rs", "iat": exp - 3600, "exp": exp });
     // The same claims with a good time pass: it is the time that refuses the others.
     read(&sign(&key, "development", &claims(now + 600))?)?.expect(200, "a good token made here")?;
-    refused.fhir(world, "an expired token", &read(&sign(&key, "development", &claims(now - 60))?)?, &[401])?;
-    refused.fhir(world, "a token of hospital B", &read(&cluster.token("hospital-b", "system/*.cruds", &[])?)?, &[401])?;
+    refused.fhir(
+        world,
+        "an expired token",
+        &read(&sign(&key, "development", &claims(now - 60))?)?,
+        &[401],
+    )?;
+    refused.fhir(
+        world,
+        "a token of hospital B",
+        &read(&cluster.token("hospital-b", "system/*.cruds", &[])?)?,
+        &[401],
+    )?;
     let mut foreign = claims(now + 600);
     if let Some(object) = foreign.as_object_mut() {
         object.insert("aud".to_owned(), json!(world.b()?.fhir()));
     }
     refused.fhir(world, "another audience", &read(&sign(&key, "development", &foreign)?)?, &[401])?;
     let part = |v: &Value| URL_SAFE_NO_PAD.encode(v.to_string());
-    let none = format!("{}.{}.", part(&json!({ "alg": "none", "typ": "JWT", "kid": "development" })), part(&claims(now + 600)));
+    let none = format!(
+        "{}.{}.",
+        part(&json!({ "alg": "none", "typ": "JWT", "kid": "development" })),
+        part(&claims(now + 600))
+    );
     refused.fhir(world, "`alg` none", &read(&none)?, &[401])?;
     let good = sign(&key, "development", &claims(now + 600))?;
     let forged = format!("{}x", good.get(..good.len() - 1).unwrap_or_default());
-    let forged = if forged == good { format!("{}y", good.get(..good.len() - 1).unwrap_or_default()) } else { forged };
+    let forged =
+        if forged == good { format!("{}y", good.get(..good.len() - 1).unwrap_or_default()) } else { forged };
     refused.fhir(world, "a damaged signature", &read(&forged)?, &[401])?;
     let other = sign(&cluster.issuer_key("hospital-b")?, "development", &claims(now + 600))?;
     refused.fhir(world, "a token signed with another key", &read(&other)?, &[401])?;
     let reader = cluster.token("hospital-a", "system/Observation.rs", &[])?;
     refused.fhir(world, "a scope for another type", &read(&reader)?, &[403])?;
     let only_read = cluster.token("hospital-a", "system/Patient.rs", &[])?;
-    let create = world.http.post(&format!("{}/Patient", a.fhir()), Some(&only_read), FHIR_JSON, br#"{"resourceType":"Patient","active":true}"#)?;
+    let create = world.http.post(
+        &format!("{}/Patient", a.fhir()),
+        Some(&only_read),
+        FHIR_JSON,
+        br#"{"resourceType":"Patient","active":true}"#,
+    )?;
     refused.fhir(world, "a create with a scope to read", &create, &[403])
 }
 
@@ -207,7 +263,11 @@ fn assertions(world: &World, refused: &mut Refused) -> Result<()> {
     let key = world.cluster.client_key()?;
     let now = epoch_seconds();
     let assertion = |jti: &str, exp: u64, aud: &str| {
-        sign(&key, CLIENT, &json!({ "iss": CLIENT, "sub": CLIENT, "aud": aud, "jti": jti, "iat": now, "exp": exp }))
+        sign(
+            &key,
+            CLIENT,
+            &json!({ "iss": CLIENT, "sub": CLIENT, "aud": aud, "jti": jti, "iat": now, "exp": exp }),
+        )
     };
     let ask = |assertion: &str, scope: &str| {
         let form = format!(
@@ -220,11 +280,34 @@ fn assertions(world: &World, refused: &mut Refused) -> Result<()> {
     let first = assertion("one", now + 240, &endpoint)?;
     let token = ask(&first, "system/*.rs")?.expect(200, "a client's assertion")?.json()?;
     let token = token.get("access_token").and_then(Value::as_str).context("no access_token")?.to_owned();
-    world.http.get(&format!("{}/Patient?_summary=count", a.fhir()), Some(&token), &[])?.expect(200, "its token")?;
+    world
+        .http
+        .get(&format!("{}/Patient?_summary=count", a.fhir()), Some(&token), &[])?
+        .expect(200, "its token")?;
     refused.oauth(world, "a replayed assertion", &ask(&first, "system/*.rs")?, "invalid_client")?;
-    refused.oauth(world, "an expired assertion", &ask(&assertion("two", now - 60, &endpoint)?, "system/*.rs")?, "invalid_client")?;
+    refused.oauth(
+        world,
+        "an expired assertion",
+        &ask(&assertion("two", now - 60, &endpoint)?, "system/*.rs")?,
+        "invalid_client",
+    )?;
     let elsewhere = assertion("three", now + 240, "http://elsewhere.example/token")?;
-    refused.oauth(world, "an assertion for another server", &ask(&elsewhere, "system/*.rs")?, "invalid_client")?;
-    refused.oauth(world, "more scope than registered", &ask(&assertion("four", now + 240, &endpoint)?, "system/*.cruds")?, "invalid_scope")?;
-    refused.oauth(world, "an assertion that lives an hour", &ask(&assertion("five", now + 3600, &endpoint)?, "system/*.rs")?, "invalid_client")
+    refused.oauth(
+        world,
+        "an assertion for another server",
+        &ask(&elsewhere, "system/*.rs")?,
+        "invalid_client",
+    )?;
+    refused.oauth(
+        world,
+        "more scope than registered",
+        &ask(&assertion("four", now + 240, &endpoint)?, "system/*.cruds")?,
+        "invalid_scope",
+    )?;
+    refused.oauth(
+        world,
+        "an assertion that lives an hour",
+        &ask(&assertion("five", now + 3600, &endpoint)?, "system/*.rs")?,
+        "invalid_client",
+    )
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 const BOUND: Duration = Duration::from_secs(2);
 const UNKNOWN: &str = "5ffa1ea9-0000-4000-8000-00000000dead";
 
-fn clinician(world: &World) -> Result<String> {
+/// A token of hospital B's clinician.
+pub fn clinician(world: &World) -> Result<String> {
     world.cluster.token(
         "hospital-b",
         "user/*.rs",
@@ -22,13 +23,14 @@ fn clinician(world: &World) -> Result<String> {
 }
 
 /// Asks hospital A through hospital B.
-fn ask(world: &World, token: &str, what: &str, purpose: Option<&str>) -> Result<Answer> {
+pub fn ask(world: &World, token: &str, what: &str, purpose: Option<&str>) -> Result<Answer> {
     let url = format!("{}/{what}", world.b()?.exchange("hospital-a"));
     let header = purpose.map(|p| ("x-purpose-of-use", p));
     world.http.get(&url, Some(token), header.as_slice())
 }
 
-fn consent(world: &World, arguments: &[&str]) -> Result<Value> {
+/// `consilium consent` at hospital A.
+pub fn consent(world: &World, arguments: &[&str]) -> Result<Value> {
     let base = world.a()?.fhir();
     let mut all = vec!["--json", "consent"];
     all.extend_from_slice(arguments);
@@ -49,7 +51,13 @@ pub fn story(world: &mut World) -> Result<String> {
     let before = ask(world, &token, &patient, Some("TREAT"))?;
     let nobody = ask(world, &token, &format!("Patient/{UNKNOWN}"), Some("TREAT"))?;
     if before.status != 404 && before.status != 403 || told(&before) != told(&nobody) {
-        bail!("without consent: {} {}\nfor nobody: {} {}", before.status, before.head(), nobody.status, nobody.head());
+        bail!(
+            "without consent: {} {}\nfor nobody: {} {}",
+            before.status,
+            before.head(),
+            nobody.status,
+            nobody.head()
+        );
     }
     let granted = consent(world, &["grant", "--patient", &id, "--to", "hospital-b"])?;
     let granted = granted.get("id").and_then(Value::as_str).context("the consent has no id")?.to_owned();
@@ -64,7 +72,10 @@ pub fn story(world: &mut World) -> Result<String> {
         Ok(good)
     })?;
     let read = read.context("no answer")?;
-    let at_home = world.http.get(&format!("{}/{patient}", world.a()?.fhir()), Some(&world.ehr), &[])?.expect(200, "at home")?;
+    let at_home = world
+        .http
+        .get(&format!("{}/{patient}", world.a()?.fhir()), Some(&world.ehr), &[])?
+        .expect(200, "at home")?;
     same_content(&at_home.body, &read.body, |_| Ok(None)).context("hospital B reads another content")?;
     let found = searches(world, &token, &id)?;
     strangers(world, &patient, before.status)?;
@@ -82,8 +93,12 @@ pub fn story(world: &mut World) -> Result<String> {
 
 fn searches(world: &World, token: &str, id: &str) -> Result<String> {
     let query = format!("Observation?subject=Patient/{id}");
-    let there = ask(world, token, &query, Some("TREAT"))?.expect(200, "a search through the exchange")?.json()?;
-    let home = world.http.get(&format!("{}/{query}&_count=200", world.a()?.fhir()), Some(&world.ehr), &[])?.json()?;
+    let there =
+        ask(world, token, &query, Some("TREAT"))?.expect(200, "a search through the exchange")?.json()?;
+    let home = world
+        .http
+        .get(&format!("{}/{query}&_count=200", world.a()?.fhir()), Some(&world.ehr), &[])?
+        .json()?;
     let total = |b: &Value| b.get("total").and_then(Value::as_u64);
     if total(&there) != total(&home) || total(&home).unwrap_or(0) == 0 {
         bail!("a search finds {:?} through the exchange and {:?} at home", total(&there), total(&home));
@@ -104,9 +119,14 @@ fn strangers(world: &World, patient: &str, denied: u16) -> Result<()> {
         &["--sub", "dr-d", "--role", "clinician", "--user", "Practitioner/d1"],
     )?;
     let d = world.cluster.hospital(3)?;
-    let answer = world.http.get(&format!("{}/{patient}", d.exchange("hospital-a")), Some(&token), &[("x-purpose-of-use", "TREAT")])?;
+    let answer = world.http.get(
+        &format!("{}/{patient}", d.exchange("hospital-a")),
+        Some(&token),
+        &[("x-purpose-of-use", "TREAT")],
+    )?;
     answer.expect(denied, "hospital D by hospital B's consent")?;
-    let clerk = world.cluster.token("hospital-b", "user/*.rs", &["--sub", "clerk-b", "--user", "Practitioner/b2"])?;
+    let clerk =
+        world.cluster.token("hospital-b", "user/*.rs", &["--sub", "clerk-b", "--user", "Practitioner/b2"])?;
     let answer = ask(world, &clerk, patient, Some("TREAT"))?;
     if answer.status != 403 && answer.status != 404 {
         bail!("somebody without the role of a clinician got {}: {}", answer.status, answer.head());
@@ -115,7 +135,13 @@ fn strangers(world: &World, patient: &str, denied: u16) -> Result<()> {
 }
 
 /// Revokes while the clinician keeps asking.
-fn revocation(world: &mut World, token: &str, patient: &str, consent_id: &str, denied: u16) -> Result<String> {
+fn revocation(
+    world: &mut World,
+    token: &str,
+    patient: &str,
+    consent_id: &str,
+    denied: u16,
+) -> Result<String> {
     let watch = Stopwatch::start();
     let stop = AtomicBool::new(false);
     let shared = &*world;
@@ -149,7 +175,11 @@ fn revocation(world: &mut World, token: &str, patient: &str, consent_id: &str, d
     let ms = |d: Duration| d.as_secs_f64() * 1000.0;
     world.report.time(
         "revocation: from sending to the first denial",
-        format!("{:.0} ms (acknowledged after {:.0} ms; asked every 100 ms)", ms(first_denied), ms(acknowledged)),
+        format!(
+            "{:.0} ms (acknowledged after {:.0} ms; asked every 100 ms)",
+            ms(first_denied),
+            ms(acknowledged)
+        ),
         json!({ "denied_ms": ms(first_denied), "acknowledged_ms": ms(acknowledged) }),
     );
     Ok(format!(
@@ -163,7 +193,8 @@ pub fn purposes(world: &mut World) -> Result<String> {
     let patient = world.planted.first().cloned().context("no planted patient")?;
     let token = clinician(world)?;
     for (purpose, status) in [(None, 400), (Some("CURIOSITY"), 422), (Some("HRESCH"), 403)] {
-        let answer = ask(world, &token, &patient, purpose)?.expect(status, purpose.unwrap_or("no purpose"))?;
+        let answer =
+            ask(world, &token, &patient, purpose)?.expect(status, purpose.unwrap_or("no purpose"))?;
         answer.issues()?;
     }
     Ok("no purpose 400, unknown 422, research (HRESCH) 403".to_owned())

@@ -91,8 +91,15 @@ impl World {
 
     /// The types that hospital A keeps, from its CapabilityStatement.
     fn types(&self) -> Result<Vec<String>> {
-        let statement = self.http.get(&format!("{}/metadata", self.a()?.fhir()), None, &[])?.expect(200, "metadata")?.json()?;
-        let resources = statement.pointer("/rest/0/resource").and_then(Value::as_array).context("no resources in metadata")?;
+        let statement = self
+            .http
+            .get(&format!("{}/metadata", self.a()?.fhir()), None, &[])?
+            .expect(200, "metadata")?
+            .json()?;
+        let resources = statement
+            .pointer("/rest/0/resource")
+            .and_then(Value::as_array)
+            .context("no resources in metadata")?;
         Ok(resources.iter().filter_map(|r| r.get("type")?.as_str().map(str::to_owned)).collect())
     }
 
@@ -118,6 +125,7 @@ pub fn tell(world: &mut World) -> Result<()> {
     world.step("b  sample patients load at hospital A", load::samples)?;
     world.step("b  two patients with unmistakable values load", load::planted)?;
     world.step("b  every record reads back equal", load::read_back)?;
+    world.step("b  sixty more patients load by `consilium load`", load::in_parallel)?;
     world.step("b  real Synthea bundles load and read back equal", load::synthea)?;
     world.step("c  a wrong bundle is refused, every error named, nothing stored", refusal::wrong_bundle)?;
     world.step("d  bad input is refused, nothing stored, everybody alive", bad_input::all)?;

@@ -24,7 +24,8 @@ pub fn receipt(world: &mut World) -> Result<String> {
         .post(&format!("{base}/Patient"), Some(&world.ehr), FHIR_JSON, patient.to_string().as_bytes())?
         .expect(201, "a Patient")?;
     let (_, id, version) = located(created.location.as_deref().context("no location")?)?;
-    let resource = world.http.get(&format!("{base}/Patient/{id}"), Some(&world.ehr), &[])?.expect(200, "the Patient")?;
+    let resource =
+        world.http.get(&format!("{base}/Patient/{id}"), Some(&world.ehr), &[])?.expect(200, "the Patient")?;
     let content = world.file("proven.json");
     save(&content, &resource.body)?;
     let receipt = |query: &str| -> Result<Answer> {
@@ -66,7 +67,9 @@ fn refused(said: &crate::cluster::Said, what: &str) -> Result<()> {
 
 fn refuses_other_content(world: &World, receipt: &Path, content: &[u8]) -> Result<()> {
     let text = String::from_utf8_lossy(content).into_owned();
-    for (from, to) in [("Proofreader", "Proofraeder"), ("1971-04-05", "1971-04-06"), (",\"multipleBirthInteger\":2", "")] {
+    for (from, to) in
+        [("Proofreader", "Proofraeder"), ("1971-04-05", "1971-04-06"), (",\"multipleBirthInteger\":2", "")]
+    {
         let other = text.replacen(from, to, 1);
         if other == text {
             bail!("the content has no `{from}`");
@@ -88,7 +91,10 @@ fn flips(world: &World, proof: &[u8], resource: Option<&Path>) -> Result<usize> 
         let Some(byte) = bytes.get_mut(at) else { break };
         *byte ^= 1;
         save(&file, &bytes)?;
-        let around = String::from_utf8_lossy(proof.get(at.saturating_sub(40)..(at + 20).min(proof.len())).unwrap_or_default()).into_owned();
+        let around = String::from_utf8_lossy(
+            proof.get(at.saturating_sub(40)..(at + 20).min(proof.len())).unwrap_or_default(),
+        )
+        .into_owned();
         refused(&verify(world, &file, resource)?, &format!("a flipped bit at {at} (…{around}…)"))?;
         tried += 1;
     }
@@ -101,7 +107,12 @@ fn foreign_genesis(world: &World, receipt: &Path) -> Result<String> {
     *genesis.get_mut("channel").context("genesis has no channel")? = json!("other");
     let file = world.file("other-genesis.json");
     save(&file, genesis.to_string().as_bytes())?;
-    let said = world.cluster.consilium(&["verify", &receipt.display().to_string(), "--genesis", &file.display().to_string()])?;
+    let said = world.cluster.consilium(&[
+        "verify",
+        &receipt.display().to_string(),
+        "--genesis",
+        &file.display().to_string(),
+    ])?;
     refused(&said, "another genesis")?;
     Ok("another genesis".to_owned())
 }
@@ -111,7 +122,10 @@ pub fn audit(world: &mut World) -> Result<String> {
     let password = std::fs::read_to_string(world.cluster.secret("hospital-a", "officer.password"))?;
     let basic = format!("Basic {}", STANDARD.encode(format!("officer:{}", password.trim())));
     let headers = [("authorization", basic.as_str())];
-    world.http.get(&format!("{}/", a.dashboard()), None, &[])?.expect(401, "the dashboard without password")?;
+    world
+        .http
+        .get(&format!("{}/", a.dashboard()), None, &[])?
+        .expect(401, "the dashboard without password")?;
     world.http.get(&format!("{}/", a.dashboard()), None, &headers)?.expect(200, "the dashboard")?;
     let url = format!("{}/event/3/proof.json", a.dashboard());
     let mut proof = Vec::new();
@@ -124,5 +138,9 @@ pub fn audit(world: &mut World) -> Result<String> {
     save(&file, &proof)?;
     let said = verify(world, &file, None)?.good().context("the audit proof")?;
     let flips = flips(world, &proof, None)?;
-    Ok(format!("{} (anchored after {:.1} s)\nrefused: {flips} single-bit flips", said.trim(), waited.as_secs_f64()))
+    Ok(format!(
+        "{} (anchored after {:.1} s)\nrefused: {flips} single-bit flips",
+        said.trim(),
+        waited.as_secs_f64()
+    ))
 }

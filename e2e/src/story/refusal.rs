@@ -18,7 +18,10 @@ pub struct Stock {
 /// Takes stock at hospital A.
 pub fn stock(world: &World) -> Result<Stock> {
     let mut counters = Vec::new();
-    for (service, name) in [("ingest", "consilium_ingest_records_total"), ("validate", "consilium_validate_attested_records_total")] {
+    for (service, name) in [
+        ("ingest", "consilium_ingest_records_total"),
+        ("validate", "consilium_validate_attested_records_total"),
+    ] {
         counters.extend(samples(world, &world.a()?, service, name)?);
     }
     Ok(Stock { counts: world.counts()?, counters })
@@ -79,18 +82,28 @@ pub fn wrong_bundle(world: &mut World) -> Result<String> {
     });
     let before = stock(world)?;
     let base = world.a()?.fhir();
-    let answer = world.http.post(&base, Some(&world.ehr), FHIR_JSON, &serde_json::to_vec(&bundle)?)?.expect(422, "the wrong bundle")?;
-    let issues: Vec<Issue> = answer.issues()?.into_iter().filter(|i| matches!(i.severity.as_str(), "error" | "fatal")).collect();
+    let answer = world
+        .http
+        .post(&base, Some(&world.ehr), FHIR_JSON, &serde_json::to_vec(&bundle)?)?
+        .expect(422, "the wrong bundle")?;
+    let issues: Vec<Issue> =
+        answer.issues()?.into_iter().filter(|i| matches!(i.severity.as_str(), "error" | "fatal")).collect();
     for (mistake, entry, word) in MISTAKES {
         let place = format!("entry[{entry}]");
         issues
             .iter()
             .find(|i| i.expression.contains(&place) && (i.expression.contains(word) || i.text.contains(word)))
-            .with_context(|| format!("nobody names {mistake} (`{word}` in {place}); named were {issues:#?}"))?;
+            .with_context(|| {
+                format!("nobody names {mistake} (`{word}` in {place}); named were {issues:#?}")
+            })?;
     }
     if let Some(bare) = issues.iter().find(|i| i.expression.is_empty()) {
         bail!("an issue without expression: {}", bare.text);
     }
     unchanged(world, &before)?;
-    Ok(format!("422 with {} errors for {} mistakes, each with its FHIRPath; no record and no attestation more", issues.len(), MISTAKES.len()))
+    Ok(format!(
+        "422 with {} errors for {} mistakes, each with its FHIRPath; no record and no attestation more",
+        issues.len(),
+        MISTAKES.len()
+    ))
 }

@@ -17,7 +17,10 @@ pub fn measure(world: &mut World) -> Result<String> {
         .map(|bytes| -> Result<Value> {
             let bundle: Value = serde_json::from_slice(bytes)?;
             let entries = bundle.get("entry").and_then(Value::as_array).context("no entries")?;
-            let patient = entries.iter().filter_map(|e| e.get("resource")).find(|r| r.get("resourceType") == Some(&json!("Patient")));
+            let patient = entries
+                .iter()
+                .filter_map(|e| e.get("resource"))
+                .find(|r| r.get("resourceType") == Some(&json!("Patient")));
             let mut patient = patient.context("a sample without Patient")?.clone();
             if let Some(object) = patient.as_object_mut() {
                 // It refers to an entry of its bundle.
@@ -41,7 +44,11 @@ pub fn measure(world: &mut World) -> Result<String> {
     }
     for (what, ms) in [("POST Patient, committed", posts), ("GET Patient", reads)] {
         let (p50, p99) = percentiles(ms);
-        world.report.time(what, format!("p50 {p50:.1} ms, p99 {p99:.1} ms"), json!({ "p50_ms": p50, "p99_ms": p99, "n": POSTS }));
+        world.report.time(
+            what,
+            format!("p50 {p50:.1} ms, p99 {p99:.1} ms"),
+            json!({ "p50_ms": p50, "p99_ms": p99, "n": POSTS }),
+        );
     }
     let watch = Stopwatch::start();
     world.cluster.stop_for_restart()?;
@@ -49,7 +56,13 @@ pub fn measure(world: &mut World) -> Result<String> {
     let watch = Stopwatch::start();
     world.cluster.start()?;
     let up = watch.elapsed().as_secs_f64();
-    world.report.time("stop, and warm start of the four hospitals with their data", format!("{down:.1} s, {up:.1} s"), json!({ "down_s": down, "up_s": up }));
+    world.report.time(
+        "stop, and warm start of the four hospitals with their data",
+        format!("{down:.1} s, {up:.1} s"),
+        json!({ "down_s": down, "up_s": up }),
+    );
     let kept = still_there(world).context("after a restart of everything")?;
-    Ok(format!("{POSTS} posts and reads one by one; all four hospitals stopped and started; {kept} records still there"))
+    Ok(format!(
+        "{POSTS} posts and reads one by one; all four hospitals stopped and started; {kept} records still there"
+    ))
 }
