@@ -131,7 +131,7 @@ fn clean(path: &Path) -> PathBuf {
 }
 
 /// Files that git knows or would add.
-fn listed(folder: &str) -> Vec<String> {
+pub fn listed(folder: &str) -> Vec<String> {
     let output = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard", "--", folder])
         .current_dir(root())

@@ -7,6 +7,8 @@ mod arrows;
 #[cfg(test)]
 mod clippy_files;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod lockfile;
