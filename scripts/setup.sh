@@ -36,6 +36,7 @@ initdb_present() {
 }
 need gcc command -v cc
 need libc6-dev test -e /usr/include/stdio.h
+need curl command -v curl
 need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
 need python3 command -v python3
 if command -v python3 >/dev/null; then
@@ -44,6 +45,7 @@ else
   missing+=(python3-venv)
 fi
 if [ "$mode" = test ]; then
+  need git command -v git
   need postgresql initdb_present
   need chromium command -v chromium
 fi

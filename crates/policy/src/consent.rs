@@ -20,7 +20,7 @@ pub enum ConsentError {
     NotConsent,
     #[error("`{0}` is missing")]
     Missing(&'static str),
-    #[error("`{0}` cannot be enforced: use one of the forms that the integration guide lists")]
+    #[error("`{0}` cannot be enforced: use one of the forms listed in docs/conformance.md")]
     Unsupported(String),
     #[error("`{0}` ends before it starts or is no date")]
     Period(String),
