@@ -54,6 +54,8 @@ acknowledge = {{ .Values.ingest.acknowledge | quote }}
 
 [fhir]
 packages = {{ include "consilium.toml.packages" . }}
+# Of use to a container that restarts in its pod.
+schema_cache = "/tmp/schema.bin"
 
 [auth]
 issuer = {{ .Values.ingest.auth.issuer | quote }}
@@ -69,6 +71,8 @@ token_endpoint = {{ . | quote }}
 
 [validate]
 packages = {{ include "consilium.toml.packages" . }}
+# Of use to a container that restarts in its pod.
+schema_cache = "/tmp/schema.bin"
 genesis_file = "/etc/consilium/genesis/genesis.json"
 signing_key_file = "/run/secrets/consilium/own/signing-key"
 {{- end -}}
