@@ -236,27 +236,28 @@ impl Records {
         .bind(proof.to_vec())
         .execute(&mut *tx)
         .await?;
+        // `+status` keeps SQLite from driving these by the status index, which would visit every record of a type.
         // A batch may commit after a later version of one of its records did: then it goes straight to history.
         sqlx::query(
             "UPDATE records SET status = CASE WHEN EXISTS (SELECT 1 FROM records n WHERE n.resource_type = records.resource_type \
-             AND n.handle = records.handle AND n.version > records.version AND n.status = 1) THEN 2 ELSE 1 END \
+             AND n.handle = records.handle AND n.version > records.version AND +n.status = 1) THEN 2 ELSE 1 END \
              WHERE batch = $1 AND status = 0",
         )
         .bind(batch.0.to_vec())
         .execute(&mut *tx)
         .await?;
         sqlx::query(
-            "UPDATE records SET status = 2 WHERE status = 1 AND EXISTS (SELECT 1 FROM records n WHERE n.batch = $1 \
-             AND n.status = 1 AND n.resource_type = records.resource_type AND n.handle = records.handle \
-             AND n.version > records.version)",
+            "UPDATE records SET status = 2 WHERE seq IN (SELECT o.seq FROM records n JOIN records o ON \
+             o.resource_type = n.resource_type AND o.handle = n.handle AND o.version < n.version AND +o.status = 1 \
+             WHERE n.batch = $1 AND +n.status = 1)",
         )
         .bind(batch.0.to_vec())
         .execute(&mut *tx)
         .await?;
         // Only what is pending or current can be found by value.
         sqlx::query(
-            "DELETE FROM index_values WHERE rec IN (SELECT o.seq FROM records o JOIN records n ON \
-             o.resource_type = n.resource_type AND o.handle = n.handle WHERE n.batch = $1 AND o.status = 2)",
+            "DELETE FROM index_values WHERE rec IN (SELECT o.seq FROM records n JOIN records o ON \
+             o.resource_type = n.resource_type AND o.handle = n.handle AND +o.status = 2 WHERE n.batch = $1)",
         )
         .bind(batch.0.to_vec())
         .execute(&mut *tx)
@@ -295,7 +296,7 @@ impl Records {
         pending: bool,
     ) -> Result<Option<StoredRecord>, StoreError> {
         let text = format!(
-            "SELECT {COLUMNS} FROM records WHERE resource_type = $1 AND handle = $2 AND status >= $3 AND status <= 1 \
+            "SELECT {COLUMNS} FROM records WHERE resource_type = $1 AND handle = $2 AND +status >= $3 AND +status <= 1 \
              ORDER BY version DESC LIMIT 1"
         );
         let row = sqlx::query(AssertSqlSafe(text))

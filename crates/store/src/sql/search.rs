@@ -72,7 +72,7 @@ fn conditions(search: &Search, out: &mut Builder) {
     if search.pending {
         out.text.push_str(
             " AND r.status IN (0, 1) AND NOT EXISTS (SELECT 1 FROM records n WHERE n.resource_type = r.resource_type \
-             AND n.handle = r.handle AND n.version > r.version AND n.status IN (0, 1))",
+             AND n.handle = r.handle AND n.version > r.version AND +n.status IN (0, 1))",
         );
     } else {
         out.text.push_str(" AND r.status = 1");
