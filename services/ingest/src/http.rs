@@ -15,8 +15,10 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use consilium_fhir::Tape;
+use consilium_runtime::propagation;
 use futures::StreamExt;
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// What is sent back, before it is HTTP: entries of batches use the same.
 #[derive(Debug, Clone)]
@@ -85,7 +87,10 @@ pub async fn dispatch(request: HttpRequest, payload: web::Payload, app: web::Dat
         .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
         .unwrap_or_else(|| app.new_id());
     let method = request.method().as_str().to_owned();
-    let mut response = match route(request, payload, &app, &request_id).await {
+    // The caller's trace goes on here and, through the bus, in every service that takes part (W3C Trace Context).
+    let span = tracing::info_span!("fhir request", otel.kind = "server", method);
+    propagation::extract(&span, |name| request.headers().get(name).and_then(|v| v.to_str().ok()));
+    let mut response = match route(request, payload, &app, &request_id).instrument(span).await {
         Ok(response) => response,
         Err(error) => error.error_response(),
     };
