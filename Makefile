@@ -87,9 +87,8 @@ sim: ## long simulations of consensus and ledger under faults
 	@$(STAGE) sim cargo test --locked -p consilium-bft -p consilium-ledger -p consilium-consensus -- --include-ignored sim
 
 .PHONY: bench
-bench: setup ## benchmarks beside their peers, one JSON file each in target/bench/; ONLY=name for one
-	@mkdir -p $(CARGO_TARGET_DIR)/bench
-	@$(STAGE) bench cargo bench --locked --workspace --benches -- $(ONLY)
+bench: setup ## benchmarks, one JSON file each in target/bench/; ONLY="name …" for some
+	@$(STAGE) bench scripts/bench.sh $(ONLY)
 
 # --- changing --------------------------------------------------------------------------------------
 .PHONY: fmt

@@ -1,6 +1,7 @@
 //! What tests need and production must not have: a clock that only moves when told, a seeded random number
-//! generator, an in-memory store, and the contract that every key-value store keeps.
+//! generator, an in-memory store, the contract that every key-value store keeps, and what benchmarks share.
 
+pub mod bench;
 mod clock;
 mod contract;
 mod kv;

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Builds and runs benchmarks; each writes bench/NAME.json in cargo's target folder and prints it as a table:
+#
+#   scripts/bench.sh [NAME...]      all without names
+#
+# Libraries are measured in the bench profile, each built with its own small tree of dependencies; the services in the
+# dev profile, as the demo runs them, with all services built as `make build` does.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+
+libraries() {
+  case $1 in
+    validate-structure | validate-full | fhirpath) echo fhir ;;
+    commitment | ledger-verify) echo ledger ;;
+    abe-keygen | abe-encapsulate | abe-decapsulate) echo abe ;;
+    decide) echo policy ;;
+    ingest-create | ingest-transaction | ingest-read | ingest-search | exchange-read | audit-query) echo services ;;
+    *)
+      echo "bench: there is no benchmark \`$1\`" >&2
+      return 1
+      ;;
+  esac
+}
+
+all=(validate-structure validate-full fhirpath commitment ledger-verify abe-keygen abe-encapsulate abe-decapsulate decide
+  ingest-create ingest-transaction ingest-read ingest-search exchange-read audit-query)
+[ $# -gt 0 ] || set -- "${all[@]}"
+
+needed=
+for name in "$@"; do
+  room=$(libraries "$name")
+  [[ " $needed " == *" $room "* ]] || needed+=" $room"
+done
+
+for room in $needed; do
+  if [ "$room" = services ]; then
+    cargo build --locked --workspace --bins
+    "${CARGO_TARGET_DIR:-target}/debug/bench" "$@"
+  else
+    cargo bench --locked -p "consilium-$room" --bench "$room" -- "$@"
+  fi
+done
