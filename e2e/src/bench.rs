@@ -119,8 +119,8 @@ pub fn run(cluster: &Cluster, work: &Path) -> Result<()> {
         http.post(&url, Some(&ehr), FHIR_JSON, body)
     })?;
     let ids = created.1.iter().map(id).collect::<Result<Vec<_>>>()?;
-    let written = "validation by the committee's quorum, proof of interoperability, block committed by the four \
-                   validators, sealing and audit are all done before the answer";
+    let written = "validation by the committee's quorum, proof of interoperability, block committed by a quorum of \
+                   the validators, sealing and audit are all done before the answer";
     if wanted("ingest-create") {
         let data = format!("{CREATES} different Patients of `consilium sample`, one POST each");
         finish(create, &created, &data, &format!("every answer is 201; {written}"))?;
