@@ -2,6 +2,7 @@
 
 use crate::integrity::State;
 use crate::log::{Entry, Log, LogError};
+use crate::tiles::{Publisher, TileName, tile};
 use crate::views::{Badge, Event, Overview, Page, Problem, Row, Step, Trail, tiles};
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::http::{StatusCode, header};
@@ -31,6 +32,7 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     pub entropy: Entropy,
     pub organisation: OrgId,
+    pub publisher: Publisher,
     pub officer: String,
     pub password: String,
 }
@@ -55,6 +57,8 @@ pub fn server(listen: &str, app: App) -> std::io::Result<Server> {
             .route("/event/{seq}", web::get().to(event))
             .route("/event/{seq}/verify", web::post().to(verify))
             .route("/event/{seq}/proof.json", web::get().to(proof))
+            .route("/log/checkpoint", web::get().to(checkpoint))
+            .route("/log/tile/{name:.*}", web::get().to(tile_of))
             .route("/ui/style.css", web::get().to(style))
             .route("/ui/icon.svg", web::get().to(icon))
             .default_service(web::to(missing))
@@ -349,6 +353,26 @@ async fn proof(app: web::Data<App>, seq: web::Path<u64>) -> HttpResponse {
             let text = "The checkpoint that covers this event goes to the ledger within seconds. Try again.";
             problem(&app, StatusCode::CONFLICT, "Not anchored yet", text)
         }
+        Err(e) => unavailable(&app, &e),
+    }
+}
+
+async fn checkpoint(app: web::Data<App>) -> HttpResponse {
+    let newest = async {
+        let size = app.log.store.size().await?;
+        Ok::<_, LogError>(app.publisher.checkpoint(size, &app.log.root(size).await?))
+    };
+    match newest.await {
+        Ok(note) => HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(note),
+        Err(e) => unavailable(&app, &e),
+    }
+}
+
+async fn tile_of(app: web::Data<App>, name: web::Path<String>) -> HttpResponse {
+    let Some(name) = TileName::parse(&name) else { return missing(app).await };
+    match tile(&app.log, name).await {
+        Ok(Some(hashes)) => HttpResponse::Ok().content_type("application/octet-stream").body(hashes),
+        Ok(None) => missing(app).await,
         Err(e) => unavailable(&app, &e),
     }
 }

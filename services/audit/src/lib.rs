@@ -10,6 +10,7 @@ mod http;
 mod integrity;
 mod log;
 mod seal;
+mod tiles;
 mod tree;
 mod views;
 
@@ -140,6 +141,7 @@ impl Service for Audit {
             Duration::from_millis(config.anchor.check_ms),
         ));
         let password = consilium_runtime::config::read_secret(&config.dashboard.password_file)?;
+        let genesis_channel = genesis.channel.clone();
         let app = http::App {
             log,
             genesis,
@@ -147,6 +149,11 @@ impl Service for Audit {
             clock: kit.clock.clone(),
             entropy: kit.entropy.clone(),
             organisation: kit.common.organisation.name.clone(),
+            publisher: tiles::Publisher::new(
+                SigningKey::from_seed(key(&config.key_file)?),
+                genesis_channel.as_str(),
+                &kit.common.organisation.name,
+            ),
             officer: config.dashboard.officer.clone(),
             password,
         };
