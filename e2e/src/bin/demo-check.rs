@@ -9,6 +9,11 @@ use consilium_e2e::report::say;
 use consilium_e2e::story::{Breadth, World, tell};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Somebody asked this program to stop: the thread that heard it stops the hospitals and ends the process.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 struct Options {
     breadth: Breadth,
@@ -62,6 +67,9 @@ fn run() -> Result<bool> {
     cluster.register_client()?;
     let mut world = World::new(cluster, work, data, options.breadth);
     let outcome = tell(&mut world);
+    while INTERRUPTED.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
     let summary = target.join("demo-check.json");
     world.report.print_times();
     world.report.write(&summary, outcome.is_ok())?;
@@ -116,8 +124,13 @@ fn stop_on_signal(dir: &Path) -> Result<()> {
                 _ = terminate.recv() => {}
             }
         });
+        INTERRUPTED.store(true, Ordering::SeqCst);
         say("interrupted: stopping the hospitals");
-        let _ = std::process::Command::new(consilium).arg("down").arg("--dir").arg(dir).status();
+        // Twice: a chapter may just have been starting something.
+        for _ in 0..2 {
+            let _ = std::process::Command::new(&consilium).arg("down").arg("--dir").arg(&dir).output();
+            std::thread::sleep(Duration::from_millis(500));
+        }
         std::process::exit(130);
     });
     Ok(())
