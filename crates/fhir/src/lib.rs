@@ -19,6 +19,7 @@ pub mod search;
 pub mod tape;
 pub mod validate;
 
+mod profile;
 mod rules;
 mod walk;
 

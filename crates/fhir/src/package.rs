@@ -109,4 +109,27 @@ impl Package {
             files,
         })
     }
+
+    /// Single definitions as a package of their own; the order in which they are given does not
+    /// matter.
+    pub(crate) fn of_resources(resources: &[&[u8]]) -> Package {
+        let mut sorted: Vec<([u8; 32], usize, &[u8])> =
+            resources.iter().enumerate().map(|(at, r)| (Sha256::digest(r).into(), at, *r)).collect();
+        sorted.sort_unstable();
+        sorted.dedup_by_key(|(digest, ..)| *digest);
+        let mut hash = Sha256::new();
+        for (digest, ..) in &sorted {
+            hash.update(digest);
+        }
+        Package {
+            name: "(resources)".to_owned(),
+            version: "0".to_owned(),
+            sha256: hash.finalize().into(),
+            dependencies: Vec::new(),
+            files: sorted
+                .into_iter()
+                .map(|(_, at, bytes)| PackageFile { path: at.to_string(), bytes: bytes.to_vec() })
+                .collect(),
+        }
+    }
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::tape::{NodeId, ParseError};
 
 pub use outcome::outcome_json;
-pub(crate) use place::{Placer, is_name};
+pub(crate) use place::{Placer, is_name, resource_of};
 
 /// How bad an issue is (<https://hl7.org/fhir/R4/valueset-issue-severity.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

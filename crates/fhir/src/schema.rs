@@ -6,14 +6,16 @@
 mod codec;
 mod compile;
 mod model;
+mod profiles;
 mod search_params;
 mod terminology;
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use compile::{items, text_of};
 pub(crate) use model::{
-    Child, Code, Definition, Invariant, Membership, NONE, Run, SearchParam, Slot, Special, Str, TypeDef,
-    ValueSet,
+    Child, Code, Definition, Invariant, Membership, NONE, ProfileSource, Run, SearchParam, Slot, Special,
+    Str, TypeDef, ValueSet,
 };
 pub use model::{Primitive, TypeId, TypeKind};
 
@@ -21,7 +23,7 @@ use crate::package::PackageError;
 
 /// Changes whenever a rule of the validator changes: it enters [`Schema::digest`], so that two
 /// verdicts with one digest come from one set of rules.
-pub const RULE_SET: &str = "1";
+pub const RULE_SET: &str = "2";
 
 /// Why definitions were refused.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +73,8 @@ pub struct Schema {
     search: Vec<SearchParam>,
     /// Sorted by url.
     definitions: Vec<Definition>,
+    /// Sorted by url.
+    profiles: Vec<ProfileSource>,
     names: Vec<Str>,
 }
 
@@ -94,7 +98,17 @@ impl Schema {
     /// # Errors
     /// [`SchemaError`] if a package is unreadable or the core is missing.
     pub fn compile(packages: &[&[u8]]) -> Result<Schema, SchemaError> {
-        compile::compile(packages)
+        compile::compile(packages, &[])
+    }
+
+    /// As [`Schema::compile`], with single definitions (StructureDefinition, ValueSet, CodeSystem,
+    /// SearchParameter as JSON) beside the packages. They appear in [`Schema::packages`] as one
+    /// package `(resources)` and do not displace what a package defines under the same url.
+    ///
+    /// # Errors
+    /// As [`Schema::compile`]; [`PackageError::Json`] names a resource by its position, from 0.
+    pub fn compile_with(packages: &[&[u8]], resources: &[&[u8]]) -> Result<Schema, SchemaError> {
+        compile::compile(packages, resources)
     }
 
     /// The compiled tables as bytes, the same on every machine.
@@ -240,6 +254,16 @@ impl Schema {
     /// Type ids a Reference may point to; empty: any.
     pub(crate) fn target_rows(&self, run: Run) -> &[u16] {
         run.of(&self.targets)
+    }
+
+    pub(crate) fn profile_sources(&self) -> &[ProfileSource] {
+        &self.profiles
+    }
+
+    /// Row of the value set `url` among those some definition binds.
+    pub(crate) fn value_set_row(&self, url: &str) -> Option<u16> {
+        let at = self.value_sets.iter().position(|set| self.str(set.url) == url)?;
+        u16::try_from(at).ok()
     }
 
     pub(crate) fn value_set(&self, row: u16) -> Option<&ValueSet> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::fhirpath::Program;
+use crate::profile::Profiles;
 use crate::report::{Placer, Report};
 use crate::rules;
 use crate::schema::Schema;
@@ -40,6 +41,9 @@ pub struct Options {
     /// Check constraints that the definitions call best practice, such as dom-6 (a resource should
     /// have a narrative).
     pub best_practice: bool,
+    /// Canonical urls of profiles the document is checked against, besides those it claims in
+    /// `meta.profile`. One that no package brings is an error.
+    pub profiles: Vec<String>,
     /// More issues than this are cut off, with a notice.
     pub max_issues: usize,
 }
@@ -53,6 +57,7 @@ impl Default for Options {
             example_urls: true,
             invariants: true,
             best_practice: false,
+            profiles: Vec::new(),
             max_issues: 1000,
         }
     }
@@ -64,13 +69,15 @@ pub struct Validator {
     schema: Arc<Schema>,
     /// The constraints of the schema, by row; `None` for one that a native rule decides.
     programs: Arc<[Option<Program>]>,
+    profiles: Arc<Profiles>,
 }
 
 impl Validator {
     /// A validator for `schema`; compiles its constraints.
     pub fn new(schema: Arc<Schema>) -> Self {
         let programs = rules::invariant::compile_all(&schema);
-        Validator { schema, programs: programs.into() }
+        let profiles = Arc::new(Profiles::new(&schema));
+        Validator { schema, programs: programs.into(), profiles }
     }
 
     /// The schema.
@@ -93,12 +100,15 @@ impl Validator {
             u8::from(options.best_practice),
         ]);
         hash.update((options.max_issues as u64).to_be_bytes());
-        let mut domains = options.extension_domains.clone();
-        domains.sort();
-        domains.dedup();
-        for domain in domains {
-            hash.update((domain.len() as u64).to_be_bytes());
-            hash.update(domain);
+        for list in [&options.extension_domains, &options.profiles] {
+            let mut list = list.clone();
+            list.sort();
+            list.dedup();
+            hash.update((list.len() as u64).to_be_bytes());
+            for text in list {
+                hash.update((text.len() as u64).to_be_bytes());
+                hash.update(text);
+            }
         }
         hash.finalize().into()
     }
@@ -119,7 +129,7 @@ impl Validator {
 
     /// `withheld`: sorted ids of leaves whose value is unknown.
     pub(crate) fn walk(&self, tape: &Tape<'_>, options: &Options, withheld: &[NodeId]) -> Report {
-        let mut walk = Walk::new(&self.schema, tape, options, &self.programs, withheld);
+        let mut walk = Walk::new(&self.schema, tape, options, &self.programs, &self.profiles, withheld);
         walk.document();
         walk.into_report(|tape| Placer::new(&self.schema, tape))
     }

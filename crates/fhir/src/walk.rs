@@ -5,6 +5,7 @@ mod found;
 mod member;
 
 use crate::fhirpath::Program;
+use crate::profile::{self, Profiles};
 use crate::report::{IssueCode, Report, Unevaluated};
 use crate::rules;
 use crate::schema::{Schema, Slot, Special, TypeDef, TypeId, TypeKind};
@@ -42,6 +43,8 @@ pub(crate) struct Walk<'v, 't, 'a> {
     pub tape: &'t Tape<'a>,
     pub options: &'v Options,
     pub programs: &'v [Option<Program>],
+    pub profiles: &'v Profiles,
+    pub profile_state: profile::State,
     /// The innermost resource, contained or not, and the outermost one that is not contained.
     pub resource: NodeId,
     pub root_resource: NodeId,
@@ -61,6 +64,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         tape: &'t Tape<'a>,
         options: &'v Options,
         programs: &'v [Option<Program>],
+        profiles: &'v Profiles,
         withheld: &'v [NodeId],
     ) -> Self {
         Walk {
@@ -68,6 +72,8 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             tape,
             options,
             programs,
+            profiles,
+            profile_state: profile::State::default(),
             resource: NodeId::ROOT,
             root_resource: NodeId::ROOT,
             withheld,
@@ -98,6 +104,11 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         withheld
     }
 
+    /// As [`Walk::is_withheld`], without counting.
+    pub(crate) fn withholds(&self, node: NodeId) -> bool {
+        self.withheld.binary_search(&node).is_ok()
+    }
+
     /// Some leaves of the document are unknown.
     pub(crate) fn holds_withheld(&self) -> bool {
         !self.withheld.is_empty()
@@ -124,10 +135,9 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         let reached = Reached { slot: None, modifier: false, beside_value: false };
         let outer = (self.resource, self.root_resource);
         self.resource = node.id();
-        let claimed = node.get("meta").and_then(|m| m.get("profile"));
-        self.unevaluated.profiles += claimed.map_or(0, |p| p.count() as u64);
         if contained {
             self.object(node, ty, def, reached);
+            profile::resource(self, node, ty);
             self.resource = outer.0;
             return;
         }
@@ -139,6 +149,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             self.open_bundle(node);
         }
         self.object(node, ty, def, reached);
+        profile::resource(self, node, ty);
         self.close_container(node);
         if bundle {
             self.close_bundle();

@@ -1,6 +1,6 @@
-//! Required bindings (<https://hl7.org/fhir/R4/terminologies.html#required>).
+//! Bindings (<https://hl7.org/fhir/R4/terminologies.html#strength>).
 
-use crate::report::IssueCode;
+use crate::report::{IssueCode, Severity};
 use crate::schema::{Membership, Special, ValueSet};
 use crate::tape::Cursor;
 use crate::walk::Walk;
@@ -20,9 +20,43 @@ pub(crate) fn code<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, ro
 
 /// A Coding, CodeableConcept or Quantity.
 pub(crate) fn complex<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, special: Special, row: u16) {
+    of_profile(walk, node, special, row, true);
+}
+
+/// A binding of a profile: required, or extensible and then only a warning.
+pub(crate) fn of_profile<'t, 'a>(
+    walk: &mut Walk<'_, 't, 'a>,
+    node: Cursor<'t, 'a>,
+    special: Special,
+    row: u16,
+    required: bool,
+) {
     let schema = walk.schema;
     let Some(set) = schema.value_set(row) else { return };
-    let verdict = match special {
+    match verdict(walk, node, special, row) {
+        Some(true) => {}
+        Some(false) if required => refuse(walk, node, set),
+        Some(false) => {
+            let text = format!(
+                "no code of the value set `{}` is given here; use one of its codes if one fits",
+                schema.str(set.url),
+            );
+            walk.note(node, Severity::Warning, IssueCode::CodeInvalid, "fhir.binding.extensible", text);
+        }
+        None => walk.unevaluated.terminology += 1,
+    }
+}
+
+/// Whether a coded value has a code of the value set; `None`: the packages cannot tell, or the code
+/// is withheld. What is not coded at all passes.
+pub(crate) fn verdict(
+    walk: &Walk<'_, '_, '_>,
+    node: Cursor<'_, '_>,
+    special: Special,
+    row: u16,
+) -> Option<bool> {
+    let set = walk.schema.value_set(row)?;
+    match special {
         Special::Coding => coding(walk, node, set),
         Special::Quantity => match node.get("code") {
             // A quantity without coded unit makes no claim about its unit.
@@ -40,18 +74,14 @@ pub(crate) fn complex<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>,
             }
             any
         }
-        _ => return,
-    };
-    match verdict {
-        Some(true) => {}
-        Some(false) => refuse(walk, node, set),
-        None => walk.unevaluated.terminology += 1,
+        _ if walk.withholds(node.id()) => None,
+        _ => node.as_str().map_or(Some(true), |text| holds(walk, set, &text, None)),
     }
 }
 
-fn coding<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, set: &ValueSet) -> Option<bool> {
+fn coding(walk: &Walk<'_, '_, '_>, node: Cursor<'_, '_>, set: &ValueSet) -> Option<bool> {
     let (code, system) = (node.get("code"), node.get("system"));
-    let unknown = [code, system].into_iter().flatten().any(|n| walk.is_withheld(n.id()));
+    let unknown = [code, system].into_iter().flatten().any(|n| walk.withholds(n.id()));
     if unknown {
         return None;
     }

@@ -68,6 +68,20 @@ impl<'t, 'a> Index<'t, 'a> {
         (entry.full_url.as_deref() == Some(url)).then_some(entry)
     }
 
+    /// The resource that `url` refers to from the resource at `from`.
+    pub(crate) fn target(&self, from: NodeId, url: &str) -> Option<Cursor<'t, 'a>> {
+        self.entry_of(self.by_resource(from), url)?.resource
+    }
+
+    fn entry_of(&self, from: Option<&Entry<'t, 'a>>, url: &str) -> Option<&Entry<'t, 'a>> {
+        let base = from.and_then(|e| e.full_url.as_deref()).and_then(reference::rest_base);
+        match reference::absolute(base, unversioned(url)).as_deref() {
+            Some(absolute) => self.by_full_url(absolute),
+            // Relative from an entry without server: an entry named by the same uuid is meant.
+            None => url.rsplit('/').next().and_then(|id| self.by_full_url(&format!("urn:uuid:{id}"))),
+        }
+    }
+
     /// The entry whose resource starts at `resource`; entries are in document order.
     fn by_resource(&self, resource: NodeId) -> Option<&Entry<'t, 'a>> {
         let after = self.entries.partition_point(|e| e.node.id() <= resource);
@@ -111,14 +125,7 @@ fn resolve<'t, 'a>(
         }
         return;
     }
-    let base = from.and_then(|e| e.full_url.as_deref()).and_then(reference::rest_base);
-    let target = reference::absolute(base, unversioned(&used.url));
-    let found = match target.as_deref() {
-        Some(url) => index.by_full_url(url),
-        // Relative from an entry without server: an entry named by the same uuid is meant.
-        None => used.url.rsplit('/').next().and_then(|id| index.by_full_url(&format!("urn:uuid:{id}"))),
-    };
-    match found {
+    match index.entry_of(from, &used.url) {
         Some(entry) => {
             let differs = match reference::implied_type(&used.url) {
                 Some(name) => name != entry.ty,

@@ -49,6 +49,7 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, r
     match schema.definition(&url) {
         Some(definition) if schema.str(definition.ty) == "Extension" => {
             known(walk, node, value, definition, reached);
+            crate::profile::extension(walk, node, &url);
         }
         _ => unknown(walk, node, &url, reached),
     }
@@ -130,12 +131,21 @@ fn parts<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, definition: 
     }
 }
 
+/// Contexts of 4.0.1 that are wrong as published: url of the extension, context that holds.
+///
+/// `structuredefinition-fhir-type` is declared for ElementDefinition.type.code, and the core package
+/// itself puts it on ElementDefinition.type everywhere, as later releases declare it.
+const CONTEXT_ERRATA: &[(&str, &str)] =
+    &[("http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type", "ElementDefinition.type")];
+
 /// Whether one of the contexts of the definition fits
 /// (<https://hl7.org/fhir/R4/defining-extensions.html#context>).
 fn in_context(walk: &Walk<'_, '_, '_>, definition: &Definition) -> bool {
     let schema = walk.schema;
     let mut contexts = schema.names(definition.contexts).peekable();
+    let url = schema.str(definition.url);
     contexts.peek().is_none()
+        || CONTEXT_ERRATA.iter().any(|(u, context)| *u == url && on_element(walk, context))
         || contexts.any(|context| match context.split_once(':') {
             Some(("element", expression)) => on_element(walk, expression),
             Some(("extension", url)) => on_extension(walk, url),

@@ -22,19 +22,20 @@ const ERRATA: &[(&str, &str, &str)] = &[(
 
 /// One program per row; `None`: native, wrong as published, or not readable.
 pub(crate) fn compile_all(schema: &Schema) -> Vec<Option<Program>> {
+    let one = |row: &crate::schema::Invariant| {
+        program(schema, schema.str(row.key), schema.str(row.source), schema.str(row.expression)).flatten()
+    };
+    schema.invariants().iter().map(one).collect()
+}
+
+/// `None`: native, or wrong as published; `Some(None)`: not readable.
+pub(crate) fn program(schema: &Schema, key: &str, source: &str, expression: &str) -> Option<Option<Program>> {
+    let wrong = ERRATA.iter().any(|(k, s, _)| *k == key && source.ends_with(s));
+    if wrong || NATIVE.contains(&key) {
+        return None;
+    }
     let options = CompileOptions { lenient: true, schema: Some(schema), ..CompileOptions::default() };
-    schema
-        .invariants()
-        .iter()
-        .map(|row| {
-            let (key, source) = (schema.str(row.key), schema.str(row.source));
-            let wrong = ERRATA.iter().any(|(k, s, _)| *k == key && source.ends_with(s));
-            if wrong || NATIVE.contains(&key) {
-                return None;
-            }
-            compile(schema.str(row.expression), &options).ok()
-        })
-        .collect()
+    Some(compile(expression, &options).ok())
 }
 
 /// The constraints of `run` on the element at `node`.
@@ -50,35 +51,61 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, t
             continue;
         }
         let element = Element { node: Some(node.id()), companion: None, ty: Some(ty) };
-        let context = Context::new(walk.tape, Some(schema))
-            .at(element)
-            .with_resource(walk.resource)
-            .with_root_resource(walk.root_resource)
-            .with_limits(EvalLimits { work: 2_000_000, text: 1 << 20 })
-            .with_services(&NARRATIVES);
-        match program.holds(&context) {
-            Ok(Some(true) | None) => {}
-            // A withheld value may be what makes it fail.
-            _ if walk.holds_withheld() => walk.unevaluated.withheld += 1,
-            Ok(Some(false)) => {
-                let id = format!("{}#{}", schema.str(row.source), schema.str(row.key));
-                let severity = if row.is_error { Severity::Error } else { Severity::Warning };
-                let human = schema.str(row.human);
-                let text = format!("this constraint fails: {}", human.trim_end_matches('.'));
-                walk.note(node, severity, IssueCode::Invariant, id, text);
-            }
-            Err(_) => walk.unevaluated.invariants += 1,
-        }
+        let severity = if row.is_error { Severity::Error } else { Severity::Warning };
+        one(walk, node, element, program, severity, schema.str(row.human), || {
+            format!("{}#{}", schema.str(row.source), schema.str(row.key))
+        });
     }
 }
 
-/// `htmlChecks()` is txt-1, which has its own rule at the narrative itself.
-struct Narratives;
+/// One constraint on one element.
+pub(crate) fn one<'t, 'a>(
+    walk: &mut Walk<'_, 't, 'a>,
+    place: Cursor<'t, 'a>,
+    element: Element,
+    program: &Program,
+    severity: Severity,
+    human: &str,
+    id: impl FnOnce() -> String,
+) {
+    if !walk.options.invariants {
+        return;
+    }
+    let services = Known { walk };
+    let context = Context::new(walk.tape, Some(walk.schema))
+        .at(element)
+        .with_resource(walk.resource)
+        .with_root_resource(walk.root_resource)
+        .with_limits(EvalLimits { work: 2_000_000, text: 1 << 20 })
+        .with_services(&services);
+    let verdict = program.holds(&context);
+    match verdict {
+        Ok(Some(true) | None) => {}
+        // A withheld value may be what makes it fail.
+        _ if walk.holds_withheld() => walk.unevaluated.withheld += 1,
+        Ok(Some(false)) => {
+            let text = format!("this constraint fails: {}", human.trim_end_matches('.'));
+            walk.note(place, severity, IssueCode::Invariant, id(), text);
+        }
+        Err(_) => walk.unevaluated.invariants += 1,
+    }
+}
 
-static NARRATIVES: Narratives = Narratives;
+/// What the loaded packages and the walk can answer.
+struct Known<'w, 'v, 't, 'a> {
+    walk: &'w Walk<'v, 't, 'a>,
+}
 
-impl Services for Narratives {
+impl Services for Known<'_, '_, '_, '_> {
+    /// `htmlChecks()` is txt-1, which has its own rule at the narrative itself.
     fn html_checks(&self, _element: &Element) -> Option<bool> {
         Some(true)
+    }
+
+    fn member_of(&self, element: &Element, value_set: &str) -> Option<bool> {
+        let row = self.walk.schema.value_set_row(value_set.split('|').next()?)?;
+        let node = self.walk.tape.cursor(element.node?);
+        let special = self.walk.schema.def(element.ty?)?.special;
+        super::binding::verdict(self.walk, node, special, row)
     }
 }

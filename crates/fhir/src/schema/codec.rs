@@ -3,8 +3,8 @@
 use sha2::{Digest, Sha256};
 
 use super::model::{
-    Child, Code, Definition, Invariant, Membership, Primitive, Run, SearchParam, Slot, Special, Str, TypeDef,
-    TypeKind, ValueSet,
+    Child, Code, Definition, Invariant, Membership, Primitive, ProfileSource, Run, SearchParam, Slot,
+    Special, Str, TypeDef, TypeKind, ValueSet,
 };
 use super::{PackageInfo, RULE_SET, Schema, SchemaError};
 
@@ -28,6 +28,7 @@ pub(super) fn encode(schema: &Schema) -> Vec<u8> {
     schema.invariants.put(&mut w);
     schema.search.put(&mut w);
     schema.definitions.put(&mut w);
+    schema.profiles.put(&mut w);
     schema.names.put(&mut w);
     let check = Sha256::digest(&w);
     w.extend_from_slice(&check);
@@ -60,6 +61,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Schema, SchemaError> {
             invariants: Vec::take(&mut r)?,
             search: Vec::take(&mut r)?,
             definitions: Vec::take(&mut r)?,
+            profiles: Vec::take(&mut r)?,
             names: Vec::take(&mut r)?,
         };
         r.is_empty().then_some(schema)
@@ -112,6 +114,7 @@ structs! {
     Invariant { key, source, expression, human, is_error, best_practice }
     SearchParam { code, kind, base, expression, url }
     Definition { url, ty, modifier, values, parts, contexts }
+    ProfileSource { url, version, ty, base, differential, snapshot }
     PackageInfo { name, version, sha256 }
 }
 

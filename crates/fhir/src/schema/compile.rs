@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::model::{
     Child, Definition, Invariant, NONE, Primitive, Run, Slot, Special, Str, TypeDef, TypeKind,
 };
-use super::{PackageInfo, Schema, SchemaError, key_hash, search_params, terminology};
+use super::{PackageInfo, Schema, SchemaError, key_hash, profiles, search_params, terminology};
 use crate::deid;
 use crate::package::{Package, PackageError};
 use crate::tape::{Cursor, Limits, Tape};
@@ -55,25 +55,28 @@ fn len32(n: usize) -> u32 {
 }
 
 /// Decoded string member, or empty.
-pub(super) fn text_of(node: Cursor<'_, '_>, key: &str) -> String {
+pub(crate) fn text_of(node: Cursor<'_, '_>, key: &str) -> String {
     node.get(key).and_then(Cursor::as_str).map_or_else(String::new, |s| s.into_owned())
 }
 
 /// Items of an array member.
-pub(super) fn items<'t, 'a>(
+pub(crate) fn items<'t, 'a>(
     node: Cursor<'t, 'a>,
     key: &str,
 ) -> impl Iterator<Item = Cursor<'t, 'a>> + use<'t, 'a> {
     node.get(key).into_iter().flat_map(Cursor::children)
 }
 
-pub(super) fn compile(packages: &[&[u8]]) -> Result<Schema, SchemaError> {
+pub(super) fn compile(packages: &[&[u8]], resources: &[&[u8]]) -> Result<Schema, SchemaError> {
     let mut read = Vec::new();
     for tgz in packages {
         read.push(Package::read(tgz)?);
     }
     read.sort_by(|a, b| (&a.name, &a.version, a.sha256).cmp(&(&b.name, &b.version, b.sha256)));
     read.dedup_by_key(|p| p.sha256);
+    if !resources.is_empty() {
+        read.push(Package::of_resources(resources));
+    }
 
     let mut tapes = Vec::new();
     for package in &read {
@@ -117,6 +120,12 @@ pub(super) fn compile(packages: &[&[u8]]) -> Result<Schema, SchemaError> {
     for sd in structures.values() {
         if text_of(*sd, "derivation") == "constraint" {
             compile_definition(&mut build, *sd);
+        }
+    }
+    let mut versions = BTreeSet::new();
+    for sd in docs("StructureDefinition").filter(|sd| text_of(*sd, "derivation") == "constraint") {
+        if versions.insert((text_of(sd, "url"), text_of(sd, "version"))) {
+            profiles::compile(&mut build, sd);
         }
     }
     search_params::compile(&mut build, docs("SearchParameter"));
@@ -448,6 +457,7 @@ fn finish(build: Build, read: &[Package]) -> Schema {
     let pool = std::mem::take(&mut schema.pool);
     let text = |s: Str| pool.get(s.at as usize..(s.at + s.len) as usize).unwrap_or_default();
     schema.definitions.sort_by(|a, b| text(a.url).cmp(text(b.url)));
+    schema.profiles.sort_by(|a, b| (text(a.url), text(a.version)).cmp(&(text(b.url), text(b.version))));
     schema.pool = pool;
     schema.packages = read
         .iter()

@@ -259,3 +259,18 @@ pub(crate) struct Definition {
     /// Contexts as `type:expression`; empty: anywhere.
     pub contexts: Run,
 }
+
+/// A profile as its author wrote it: what differs from its base, to be merged when it is used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProfileSource {
+    pub url: Str,
+    pub version: Str,
+    /// Name of the type it constrains.
+    pub ty: Str,
+    /// Url of the definition it starts from.
+    pub base: Str,
+    /// JSON array of the elements of the differential, reduced to what constrains a document.
+    pub differential: Str,
+    /// The same of the snapshot, if there is one: for a base that no package brings.
+    pub snapshot: Str,
+}

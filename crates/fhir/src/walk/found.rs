@@ -25,6 +25,11 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         self.note(node, Severity::Error, code, id, text);
     }
 
+    /// Something found after the first `mark` findings makes the document invalid.
+    pub(crate) fn errors_since(&self, mark: usize) -> bool {
+        self.found.iter().skip(mark).any(|f| matches!(f.severity, Severity::Fatal | Severity::Error))
+    }
+
     /// An invariant of severity error; `id` is definition url, `#` and key.
     pub(crate) fn invariant(
         &mut self,
