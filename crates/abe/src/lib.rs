@@ -5,6 +5,7 @@
 //! * [`kem`]: a secret that only holders of satisfying attribute keys recover;
 //! * [`envelope`]: records under data keys, data keys under class keys;
 //! * [`sealing`]: the files in which a keys service holds its secrets.
+//! * [`transit`]: payloads between organisations that only the recipient reads.
 //!
 //! The scheme is RW15 (Rouselakis and Waters, Financial Cryptography 2015) on BLS12-381 with the
 //! ciphertext in G1, made CCA-secure by the Fujisaki–Okamoto transform with implicit rejection.
@@ -48,6 +49,7 @@ mod public_keys;
 mod rows;
 pub mod sealing;
 mod secret;
+pub mod transit;
 
 pub use attribute::{Attribute, AttributeSet, AuthorityName, Term};
 pub use authority::{AttributeKey, AuthorityPublicKey, AuthoritySecretKey};

@@ -8,6 +8,7 @@ use crate::issuer::Issuer;
 use crate::peers::Peers;
 use crate::sealing::{Binding, ClassKeys};
 use consilium_abe::envelope::{RecordKey, open_record, unwrap_dek};
+use consilium_abe::transit::TransitKey;
 use consilium_domain::genesis::Genesis;
 use consilium_domain::{ChannelId, Clock, Digest, OrgId, Timestamp};
 use consilium_fhir::Schema;
@@ -29,6 +30,8 @@ pub struct App {
     pub genesis: Genesis,
     pub genesis_digest: Digest,
     pub key: SigningKey,
+    /// Opens what other organisations seal to that key.
+    pub transit: TransitKey,
     pub blind: Blind,
     pub schema: Arc<Schema>,
     pub records: Records,
@@ -41,6 +44,7 @@ pub struct App {
     pub verifier: Verifier,
     pub issuer: Option<Issuer>,
     pub token_endpoint: Option<String>,
+    pub authorize_endpoint: Option<String>,
     /// Without a trailing slash.
     pub base_url: String,
     pub acknowledge: Acknowledge,

@@ -94,6 +94,9 @@ pub struct Auth {
     /// Shown to clients in `smart-configuration`.
     #[serde(default)]
     pub token_endpoint: Option<String>,
+    /// Where a person signs in (SMART App Launch), if the issuer offers that. Shown like the token endpoint.
+    #[serde(default)]
+    pub authorize_endpoint: Option<String>,
 }
 
 /// Issues tokens without asking anybody. Only with `organisation.profile = "demo"`.

@@ -49,6 +49,15 @@ pub async fn answer(app: Arc<App>, request: ExchangeRequest) -> ExchangeResponse
                     decided_at: 0,
                 },
             };
+            let content = answer.encode_to_vec();
+            let payload = match app.seal_payload(&sealed.sender, &sealed.subject, &sealed.nonce, &content) {
+                Ok(payload) => payload,
+                Err(error) => {
+                    tracing::error!(cause = %error, "an answer could not be sealed");
+                    let failure = Failure::new("unavailable", "the answer could not be sealed");
+                    return ExchangeResponse { envelope: Vec::new(), failure: Some(failure) };
+                }
+            };
             let reply = Sealed {
                 sender: app.organisation.clone(),
                 recipient: sealed.sender,
@@ -56,7 +65,7 @@ pub async fn answer(app: Arc<App>, request: ExchangeRequest) -> ExchangeResponse
                 height: Height(answer.decided_at),
                 time: app.now(),
                 nonce: sealed.nonce,
-                payload: answer.encode_to_vec(),
+                payload,
             };
             let envelope = envelope::seal(&app.key, &app.channel, reply).to_canonical();
             ExchangeResponse { envelope, failure: None }
@@ -121,7 +130,7 @@ pub fn check_purpose(code: &str) -> Result<(), ApiError> {
 }
 
 async fn decided(app: &App, sealed: &Sealed) -> Result<ExchangeAnswer, ApiError> {
-    let query = ExchangeQuery::decode(sealed.payload.as_slice())
+    let query = ExchangeQuery::decode(app.open_payload(sealed)?.as_slice())
         .map_err(|_| ApiError::bad_request("the exchange query does not decode"))?;
     check_purpose(&query.purpose)?;
     crate::http::check_type(app, &query.resource_type)?;

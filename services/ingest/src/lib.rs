@@ -21,6 +21,7 @@ mod peers;
 mod resource;
 mod scope;
 mod sealing;
+mod transit;
 mod worker;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use app::{App, Metrics};
 use auth::{Keys, Verifier};
 use blind::Blind;
 use config::Config;
+use consilium_abe::transit::TransitKey;
 use consilium_contracts::v1::ExchangeRequest;
 use consilium_domain::genesis::Genesis;
 use consilium_fhir::Schema;
@@ -188,7 +190,8 @@ async fn build(config: &Config, kit: &Kit) -> anyhow::Result<App> {
     );
     let member =
         genesis.member(&organisation).context("`organisation.name` is not a member of the genesis")?;
-    let key = SigningKey::from_seed(key_of(&config.ledger.signing_key_file)?);
+    let seed = key_of(&config.ledger.signing_key_file)?;
+    let (key, transit) = (SigningKey::from_seed(seed), TransitKey::from_seed(&seed));
     anyhow::ensure!(
         key.public() == member.ingest,
         "`ledger.signing_key_file` is not the key that the genesis names"
@@ -213,6 +216,7 @@ async fn build(config: &Config, kit: &Kit) -> anyhow::Result<App> {
         genesis_digest: genesis.digest(),
         genesis,
         key,
+        transit,
         blind,
         schema: Arc::new(schema),
         records: Records::new(&sql),
@@ -225,6 +229,7 @@ async fn build(config: &Config, kit: &Kit) -> anyhow::Result<App> {
         verifier,
         issuer,
         token_endpoint,
+        authorize_endpoint: config.auth.authorize_endpoint.clone(),
         base_url: config.http.base_url.clone(),
         acknowledge: config.ledger.acknowledge,
         limits: config.limits,

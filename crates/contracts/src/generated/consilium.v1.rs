@@ -277,7 +277,8 @@ pub struct OpenResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExchangeRequest {
-    /// Canonical domain::message::Envelope by the requester's ingest key; payload = ExchangeQuery.
+    /// Canonical domain::message::Envelope by the requester's ingest key; payload = ExchangeQuery, sealed to the
+    /// custodian's ingest key (abe::transit).
     #[prost(bytes = "vec", tag = "1")]
     pub envelope: ::prost::alloc::vec::Vec<u8>,
 }
@@ -309,7 +310,7 @@ pub struct Parameter {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExchangeResponse {
-    /// Canonical Envelope by the custodian's ingest key; payload = ExchangeAnswer.
+    /// Canonical Envelope by the custodian's ingest key; payload = ExchangeAnswer, sealed to the requester's ingest key.
     #[prost(bytes = "vec", tag = "1")]
     pub envelope: ::prost::alloc::vec::Vec<u8>,
     #[prost(message, optional, tag = "2")]

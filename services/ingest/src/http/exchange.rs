@@ -214,7 +214,7 @@ async fn ask_and_open(
         height: Height(height),
         time: app.now(),
         nonce,
-        payload: query.encode_to_vec(),
+        payload: app.seal_payload(partner, subject, &nonce, &query.encode_to_vec())?,
     };
     let request = envelope::seal(&app.key, &app.channel, sealed);
     let silent = || ApiError::unavailable("the other organisation does not answer: try again");
@@ -240,7 +240,7 @@ async fn ask_and_open(
         tracing::warn!(%partner, cause = %e, "the answer is not acceptable");
         silent()
     })?;
-    let answer = ExchangeAnswer::decode(opened.payload.as_slice()).map_err(|_| silent())?;
+    let answer = ExchangeAnswer::decode(app.open_payload(&opened)?.as_slice()).map_err(|_| silent())?;
     if answer.status != 200 {
         return Err(refused(&answer));
     }

@@ -65,12 +65,18 @@ pub fn capability(app: &App) -> Vec<u8> {
             "code": "SMART-on-FHIR"
         }] }]
     });
-    if let (Some(token), Some(object)) = (&app.token_endpoint, security.as_object_mut()) {
+    // The extension's definition wants both addresses; who has no `authorize` finds the other one in
+    // `.well-known/smart-configuration`.
+    let addresses = app.token_endpoint.as_ref().zip(app.authorize_endpoint.as_ref());
+    if let (Some((token, authorize)), Some(object)) = (addresses, security.as_object_mut()) {
         object.insert(
             "extension".to_owned(),
             json!([{
                 "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
-                "extension": [{ "url": "token", "valueUri": token }]
+                "extension": [
+                    { "url": "authorize", "valueUri": authorize },
+                    { "url": "token", "valueUri": token }
+                ]
             }]),
         );
     }
@@ -109,6 +115,9 @@ pub fn smart(app: &App) -> Vec<u8> {
         "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2", "permission-patient", "permission-user"]
     });
     if let Some(object) = out.as_object_mut() {
+        if let Some(authorize) = &app.authorize_endpoint {
+            object.insert("authorization_endpoint".to_owned(), json!(authorize));
+        }
         if let Some(token) = &app.token_endpoint {
             object.insert("token_endpoint".to_owned(), json!(token));
         }
