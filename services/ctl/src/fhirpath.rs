@@ -23,7 +23,7 @@ pub fn run(args: &FhirpathArgs, out: &mut Output) -> Result<Exit> {
         Ok(t) => t,
         Err(e) => bail!("{}: {e}", args.file.display()),
     };
-    let schema = crate::schema::load(&args.tools, &[])?;
+    let schema = crate::schema::load(&args.tools, &[], &[])?;
     let kind = tape.root().get("resourceType").and_then(|c| c.as_str()).map(|s| s.into_owned());
     let options =
         CompileOptions { schema: Some(&schema), context_type: kind.as_deref(), ..CompileOptions::default() };

@@ -13,8 +13,9 @@ pub fn folder(tools: &Path) -> PathBuf {
     std::env::var_os("CONSILIUM_FHIR_PACKAGES").map_or_else(|| tools.join("fhir"), PathBuf::from)
 }
 
-/// Compiles the core package and `more`, or takes the result of an earlier run from beside the core package.
-pub fn load(tools: &Path, more: &[PathBuf]) -> Result<Schema> {
+/// Compiles the core package, `more` packages and single definitions, or takes the result of an earlier run from
+/// beside the core package.
+pub fn load(tools: &Path, more: &[PathBuf], resources: &[PathBuf]) -> Result<Schema> {
     let folder = folder(tools);
     let mut packages = Vec::new();
     for path in std::iter::once(&folder.join(CORE)).chain(more) {
@@ -24,14 +25,20 @@ pub fn load(tools: &Path, more: &[PathBuf]) -> Result<Schema> {
             })?,
         );
     }
+    let mut singles = Vec::new();
+    for path in resources {
+        singles.push(std::fs::read(path).with_context(|| format!("read {}", path.display()))?);
+    }
     let parts: Vec<&[u8]> = packages.iter().map(Vec::as_slice).collect();
-    let hashes: Vec<u8> = parts.iter().flat_map(|p| Digest::sha256(&[p]).0).collect();
-    let key = Digest::sha256(&[env!("CARGO_PKG_VERSION").as_bytes(), &hashes]);
+    let single: Vec<&[u8]> = singles.iter().map(Vec::as_slice).collect();
+    let count = (parts.len() as u64).to_be_bytes();
+    let hashes: Vec<u8> = parts.iter().chain(&single).flat_map(|p| Digest::sha256(&[p]).0).collect();
+    let key = Digest::sha256(&[env!("CARGO_PKG_VERSION").as_bytes(), &count, &hashes]);
     let cache = folder.join(format!("schema-{}.bin", key.to_hex().get(..16).unwrap_or_default()));
     if let Some(schema) = std::fs::read(&cache).ok().and_then(|b| Schema::from_bytes(&b).ok()) {
         return Ok(schema);
     }
-    let schema = Schema::compile(&parts).context("compile the FHIR packages")?;
+    let schema = Schema::compile_with(&parts, &single).context("compile the FHIR definitions")?;
     // A cache that cannot be written only costs time; a half-written one must not be found.
     let part = cache.with_extension(format!("{}.part", std::process::id()));
     if std::fs::write(&part, schema.to_bytes()).is_ok() {

@@ -15,14 +15,21 @@ pub struct ValidateArgs {
     /// Further packages to load (.tgz).
     #[arg(long = "package")]
     packages: Vec<PathBuf>,
+    /// Profile that each resource must conform to (canonical url), beside those that it claims itself.
+    #[arg(long = "profile")]
+    profiles: Vec<String>,
+    /// Supporting profiles, value sets and extensions to load first (JSON, one definition each).
+    #[arg(long = "resource")]
+    resources: Vec<PathBuf>,
     /// Folder where `make setup` put the core package (in `fhir/`).
     #[arg(long, default_value = ".tools")]
     tools: PathBuf,
 }
 
 pub fn run(args: &ValidateArgs, out: &mut Output) -> Result<Exit> {
-    let schema = crate::schema::load(&args.tools, &args.packages)?;
+    let schema = crate::schema::load(&args.tools, &args.packages, &args.resources)?;
     let validator = Validator::new(Arc::new(schema));
+    let options = Options { profiles: args.profiles.clone(), ..Options::default() };
     let mut exit = Exit::Good;
     for file in &args.files {
         let bytes = match std::fs::read(file) {
@@ -33,7 +40,7 @@ pub fn run(args: &ValidateArgs, out: &mut Output) -> Result<Exit> {
                 continue;
             }
         };
-        let report = validator.validate_bytes(&bytes, &Limits::default(), &Options::default());
+        let report = validator.validate_bytes(&bytes, &Limits::default(), &options);
         let warnings = report.issues.iter().filter(|i| i.severity == Severity::Warning).count();
         if out.is_json() {
             let outcome: Value = serde_json::from_str(&report.to_operation_outcome_json())?;

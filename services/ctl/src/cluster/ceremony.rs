@@ -37,7 +37,7 @@ fn names(n: usize) -> Result<Vec<OrgId>> {
 /// Makes everything that does not exist yet; genesis is written last.
 pub fn found(layout: &Layout, n: usize, port: u16, tools: &Path) -> Result<()> {
     let channel = ChannelId::new(CHANNEL)?;
-    let schema = crate::schema::load(tools, &[])?;
+    let schema = crate::schema::load(tools, &[], &[])?;
     let schema_digest = Digest(schema.digest());
     std::fs::write(layout.schema_cache(), schema.to_bytes())?;
     let organisations = names(n)?;
