@@ -133,7 +133,7 @@ fn people(d: &mut Draft, seed: u64, index: u64) -> i64 {
         Some(format!("identifier=urn:consilium:sample:clinic|{seed}-{clinic}")),
     );
     let doctor = d.dice.below(40);
-    let npi = format!("9{:09}", (seed % 10_000_000) * 100 + doctor);
+    let npi = npi((seed % 1_000_000) * 100 + doctor);
     let practitioner_url = d.practitioner.clone();
     let (doctor_family, doctor_given) = (d.dice.pick(FAMILY), d.dice.pick(FEMALE));
     d.put(
@@ -198,6 +198,22 @@ fn people(d: &mut Draft, seed: u64, index: u64) -> i64 {
     birth
 }
 
+/// A National Provider Identifier: nine digits and the Luhn check digit over `80840` and these (45 CFR 162.406).
+fn npi(number: u64) -> String {
+    let nine = format!("9{:08}", number % 100_000_000);
+    // Doubled digits, from the right: 24 is what the constant prefix 80840 adds.
+    let sum: u32 = nine
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(i, b)| {
+            let digit = u32::from(b.saturating_sub(b'0'));
+            if i % 2 == 0 { digit * 2 / 10 + digit * 2 % 10 } else { digit }
+        })
+        .sum();
+    format!("{nine}{}", (10 - (sum + 24) % 10) % 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +223,31 @@ mod tests {
         assert_eq!(bundle(7, 3), bundle(7, 3));
         assert_ne!(bundle(7, 3), bundle(8, 3));
         assert_ne!(bundle(7, 3), bundle(7, 4));
+    }
+
+    #[test]
+    fn provider_numbers_have_the_check_digit_of_the_standard() {
+        // The example of the CMS check digit document: 123456789 takes 3.
+        let checked = |nine: &str| {
+            let all = format!("80840{nine}");
+            (0..10u32).find(|check| {
+                let digits = format!("{all}{check}");
+                let luhn: u32 = digits
+                    .bytes()
+                    .rev()
+                    .enumerate()
+                    .map(|(i, b)| u32::from(b - b'0') * if i % 2 == 1 { 2 } else { 1 })
+                    .map(|d| d / 10 + d % 10)
+                    .sum();
+                luhn % 10 == 0
+            })
+        };
+        assert_eq!(checked("123456789"), Some(3));
+        for n in [0, 7, 139, 99_999_999] {
+            let npi = npi(n);
+            assert_eq!(npi.len(), 10);
+            assert_eq!(checked(&npi[..9]).unwrap().to_string(), npi[9..], "{npi}");
+        }
     }
 
     #[test]
