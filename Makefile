@@ -48,7 +48,8 @@ demo-check: build ## the demo without a person: the whole story with assertions,
 	@$(STAGE) demo-check $(CARGO_TARGET_DIR)/debug/demo-check $(DATA)
 
 # --- testing ---------------------------------------------------------------------------------------
-# Stages in order of cost, so that the cheapest mistake is found first. Stops at the first failure.
+# Stages in order of cost, so that the cheapest mistake is found first. Stops at the first failure. All targets are
+# built at once: binaries alone would select other features of the shared dependencies and compile those twice.
 .PHONY: test
 test: ## everything: format, lints, all tests, chart, demo-check
 	@mkdir -p $(CARGO_TARGET_DIR) && : > $(CONSILIUM_STAGES)
@@ -57,7 +58,7 @@ test: ## everything: format, lints, all tests, chart, demo-check
 	$(STAGE) format cargo fmt --all --check; \
 	$(STAGE) tidy cargo test --locked --workspace --test tidy; \
 	$(STAGE) clippy cargo clippy --locked --workspace --all-targets -- -D warnings; \
-	$(STAGE) build cargo build --locked --workspace --bins; \
+	$(STAGE) build cargo build --locked --workspace --all-targets; \
 	$(STAGE) tests cargo test --locked --workspace --no-fail-fast; \
 	$(STAGE) demo-check $(CARGO_TARGET_DIR)/debug/demo-check $(DATA)
 
