@@ -106,11 +106,7 @@ pub fn tiles(counts: &[(String, String, u64)]) -> Vec<Tile> {
     let denied = sum(&|_, o| o == "4");
     let failed = sum(&|_, o| o != "0" && o != "4");
     vec![
-        Tile {
-            name: "records written",
-            number: sum(&of(&["create", "update", "transaction", "batch"])),
-            tone: "",
-        },
+        Tile { name: "writes", number: sum(&of(&["create", "update", "transaction", "batch"])), tone: "" },
         Tile { name: "reads", number: sum(&of(&["read", "vread", "history-instance", "history"])), tone: "" },
         Tile { name: "searches", number: sum(&of(&["search", "search-type"])), tone: "" },
         Tile { name: "exchange decisions", number: sum(&|k, _| k == "decision"), tone: "" },
