@@ -239,7 +239,7 @@ mod tests {
                     .map(|(i, b)| u32::from(b - b'0') * if i % 2 == 1 { 2 } else { 1 })
                     .map(|d| d / 10 + d % 10)
                     .sum();
-                luhn % 10 == 0
+                luhn.is_multiple_of(10)
             })
         };
         assert_eq!(checked("123456789"), Some(3));
