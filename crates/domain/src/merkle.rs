@@ -1,5 +1,6 @@
 //! Merkle trees of RFC 6962 §2: roots, inclusion and consistency proofs.
 
+use crate::canon::{CanonError, Canonical, Decoder, Encoder};
 use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,17 @@ pub struct Inclusion {
     pub path: Vec<Digest>,
 }
 
+impl Canonical for Inclusion {
+    fn encode(&self, out: &mut Encoder) {
+        out.u64(self.index).u64(self.size).list(&self.path);
+    }
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, CanonError> {
+        let (index, size) = (input.u64("index")?, input.u64("size")?);
+        // A tree of 2^64 leaves has no longer path.
+        Ok(Self { index, size, path: input.list(64, "path")? })
+    }
+}
+
 impl Inclusion {
     /// Builds the proof of a leaf.
     pub fn of(leaves: &[Digest], index: usize) -> Option<Self> {
@@ -101,6 +113,46 @@ impl Inclusion {
     /// Whether `leaf` is in the tree of this root.
     pub fn verify(&self, leaf: &Digest, expected: &Digest) -> bool {
         self.root(leaf).as_ref() == Some(expected)
+    }
+}
+
+/// A whole tree with its inner hashes: each proof costs its own length, not a pass over all leaves.
+#[derive(Debug, Clone)]
+pub struct Levels(Vec<Vec<Digest>>);
+
+impl Levels {
+    /// Hashes the tree over these leaf hashes once.
+    pub fn new(leaves: Vec<Digest>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(below) = levels.last().filter(|level| level.len() > 1) {
+            // A node without a sibling is its own parent: that is how RFC 6962 §2.1 splits a tree whose size is no
+            // power of two.
+            let above = below
+                .chunks(2)
+                .map(|pair| match pair {
+                    [left, right] => node_hash(left, right),
+                    alone => alone.first().copied().unwrap_or_default(),
+                })
+                .collect();
+            levels.push(above);
+        }
+        Self(levels)
+    }
+
+    /// Root of the tree; SHA-256 of nothing for the empty tree.
+    pub fn root(&self) -> Digest {
+        self.0.last().and_then(|top| top.first()).copied().unwrap_or_else(|| root(&[]))
+    }
+
+    /// The proof of leaf `index`, `None` when there is no such leaf; the same as [`Inclusion::of`].
+    pub fn inclusion(&self, index: usize) -> Option<Inclusion> {
+        let size = self.0.first()?.len();
+        if index >= size {
+            return None;
+        }
+        let siblings = self.0.iter().enumerate().map(|(height, level)| level.get((index >> height) ^ 1));
+        let path = siblings.flatten().copied().collect();
+        Some(Inclusion { index: index as u64, size: size as u64, path })
     }
 }
 
@@ -204,13 +256,20 @@ impl Frontier {
     }
     /// Appends a leaf hash.
     pub fn push(&mut self, leaf: Digest) {
+        self.push_seen(leaf, |_, _, _| {});
+    }
+    /// Appends a leaf hash and tells of every perfect subtree above it that this completes: its level (its leaves are
+    /// 2^level), its index among those of its level, its root.
+    pub fn push_seen(&mut self, leaf: Digest, mut seen: impl FnMut(u32, u64, &Digest)) {
         let mut hash = leaf;
-        let mut size = self.size;
+        let (mut size, mut level) = (self.size, 0);
         while size & 1 == 1 {
             if let Some(left) = self.peaks.pop() {
                 hash = node_hash(&left, &hash);
             }
             size >>= 1;
+            level += 1;
+            seen(level, size, &hash);
         }
         self.peaks.push(hash);
         self.size += 1;
@@ -237,9 +296,12 @@ mod tests {
         for n in 1..40 {
             let l = leaves(n);
             let r = root(&l);
+            let levels = Levels::new(l.clone());
+            assert_eq!((levels.root(), levels.inclusion(n)), (r, None));
             for i in 0..n {
                 let p = Inclusion::of(&l, i).unwrap();
                 assert!(p.verify(&l[i], &r), "{i} of {n}");
+                assert_eq!(levels.inclusion(i).as_ref(), Some(&p));
                 assert!(!p.verify(&leaf_hash(b"x"), &r));
                 for other in 0..n + 2 {
                     let moved = Inclusion { index: other as u64, ..p.clone() };
@@ -275,7 +337,11 @@ mod tests {
         for n in 0..70 {
             assert_eq!(f.root(), root(&leaves(n)));
             assert_eq!(Frontier::from_parts(f.size(), f.peaks().to_vec()), Some(f.clone()));
-            f.push(leaf_hash(&n.to_be_bytes()));
+            f.push_seen(leaf_hash(&n.to_be_bytes()), |level, index, hash| {
+                let (width, all) = (1 << level, leaves(n + 1));
+                let from = index as usize * width;
+                assert_eq!(*hash, root(&all[from..from + width]), "{level} {index}");
+            });
         }
     }
 

@@ -229,6 +229,10 @@ impl<'v> Ledger<'v> {
         Ok(Self { view, context, head, state_root, log: tree::frontier(view)?, validators })
     }
 
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
     pub fn channel(&self) -> &ChannelId {
         &self.context.channel
     }
@@ -398,7 +402,7 @@ struct Slot {
 }
 
 /// The state in the middle of a block.
-struct Session<'l> {
+pub(crate) struct Session<'l> {
     ledger: &'l Ledger<'l>,
     height: Height,
     slots: BTreeMap<Vec<u8>, Slot>,
@@ -412,7 +416,7 @@ impl Look for Session<'_> {
 }
 
 impl<'l> Session<'l> {
-    fn new(ledger: &'l Ledger<'l>) -> Self {
+    pub(crate) fn new(ledger: &'l Ledger<'l>) -> Self {
         Self { ledger, height: ledger.head.height.next(), slots: BTreeMap::new(), outcomes: Vec::new() }
     }
 

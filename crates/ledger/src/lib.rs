@@ -12,6 +12,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod apply;
+mod bulk;
 pub mod certificate;
 pub mod check;
 pub mod commitment;

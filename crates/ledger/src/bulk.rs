@@ -1,0 +1,251 @@
+//! Many transactions at once: what a mempool's door and a voter check before a block.
+//!
+//! Signatures are verified together by one equation, [8](Σ zᵢsᵢ·B − Σ zᵢ·Rᵢ − Σ zᵢkᵢ·Aᵢ) = 0 (Bernstein, Duif, Lange,
+//! Schwabe, Yang: High-speed high-security signatures, section 5), the terms of one key being added up first. By the
+//! ZIP 215 rules it accepts exactly what [`crate::sign::verify`] accepts one by one, but for a chance of 2⁻¹²⁸. The
+//! coefficients z come out of a hash of everything that is verified, so that the result is a pure function and nobody
+//! can know them before the signatures are fixed.
+
+use crate::apply::{Ledger, Session};
+use crate::check::{self, CheckError, Context, TxError, check_with_state, signer};
+use crate::interop::InteropError;
+use crate::sign;
+use consilium_domain::sign::Purpose;
+use consilium_domain::tx::{Tx, TxBody, tx_id};
+use consilium_domain::{Digest, PublicKey, Signature};
+use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
+use sha2::{Digest as _, Sha512};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Below this many signatures one by one is as fast.
+const FEW: usize = 4;
+
+/// One signature that a transaction claims to bear.
+struct Claim {
+    key: PublicKey,
+    signature: Signature,
+    bytes: Vec<u8>,
+    /// What is wrong with the transaction if the claim is false.
+    otherwise: TxError,
+}
+
+impl Ledger<'_> {
+    /// [`Ledger::check_tx`] for many transactions, each for itself: whether it could enter the next block.
+    ///
+    /// # Errors
+    /// Per transaction, as [`Ledger::check_tx`].
+    pub fn check_txs(&self, txs: &[&[u8]]) -> Vec<Result<(), CheckError>> {
+        // Checks only read: one session serves all and remembers what it has read.
+        let mut session = Session::new(self);
+        let height = self.head().height.next();
+        let context = self.context();
+        let mut claims = Vec::new();
+        let mut verdicts = Vec::with_capacity(txs.len());
+        for bytes in txs {
+            let verdict = check::check(bytes).map_err(CheckError::from).and_then(|tx| {
+                let found = claims_of(context, &tx)?;
+                check_with_state(context, &mut session, height, &tx, found.is_some())?;
+                Ok(found.unwrap_or_default())
+            });
+            verdicts.push(verdict.map(|found| claims.push((verdicts.len(), found))));
+        }
+        for (index, error) in false_claims(&claims) {
+            if let Some(verdict) = verdicts.get_mut(index) {
+                *verdict = Err(error.into());
+            }
+        }
+        verdicts
+    }
+
+    /// [`Ledger::check_tx`] without signatures, for transactions that have passed it before: the state has moved on.
+    ///
+    /// # Errors
+    /// Per transaction, as [`Ledger::check_tx`].
+    pub fn recheck_txs(&self, txs: &[&[u8]]) -> Vec<Result<(), CheckError>> {
+        let mut session = Session::new(self);
+        let height = self.head().height.next();
+        let one = |bytes: &&[u8]| {
+            let tx = check::check(bytes)?;
+            check_with_state(self.context(), &mut session, height, &tx, true)
+        };
+        txs.iter().map(one).collect()
+    }
+
+    /// The ids of those transactions all of whose signatures verify, whatever the state: what a voter may pass as
+    /// known to [`Ledger::validate_block`]. One that is missing here may still be valid.
+    pub fn signed_txs(&self, txs: &[&[u8]]) -> BTreeSet<Digest> {
+        let mut claims = Vec::new();
+        for (index, bytes) in txs.iter().enumerate() {
+            if let Ok(tx) = check::check(bytes)
+                && let Ok(Some(found)) = claims_of(self.context(), &tx)
+            {
+                claims.push((index, found));
+            }
+        }
+        let wrong = false_claims(&claims);
+        let right = claims.iter().filter(|(index, _)| !wrong.contains_key(index));
+        right.filter_map(|(index, _)| txs.get(*index)).map(|bytes| tx_id(bytes)).collect()
+    }
+}
+
+/// All signatures of a transaction; `None` where the signers are known only from the state in the middle of a block.
+fn claims_of(context: &Context, tx: &Tx) -> Result<Option<Vec<Claim>>, TxError> {
+    let TxBody::Batch(batch) = &tx.unsigned.body else { return Ok(None) };
+    let role = signer(&tx.unsigned.body);
+    let mut claims = vec![Claim {
+        key: role.key(context.member(&tx.unsigned.sender)?),
+        signature: tx.signature,
+        bytes: tx.unsigned.signing_bytes(&context.channel),
+        otherwise: TxError::BadSignature(role),
+    }];
+    let statement = Purpose::Attestation.bytes(&context.channel, &batch.statement);
+    for attestation in &batch.proof.attestations {
+        let attester = &attestation.attester;
+        let member = context.members.iter().find(|m| m.organisation == *attester);
+        let member = member.ok_or_else(|| InteropError::NotMember(attester.clone()))?;
+        claims.push(Claim {
+            key: member.validate,
+            signature: attestation.signature,
+            bytes: statement.clone(),
+            otherwise: InteropError::BadSignature(attester.clone()).into(),
+        });
+    }
+    Ok(Some(claims))
+}
+
+/// The first false claim of each transaction that has one.
+fn false_claims(claims: &[(usize, Vec<Claim>)]) -> BTreeMap<usize, TxError> {
+    let mut wrong = BTreeMap::new();
+    search(claims, &mut wrong);
+    wrong
+}
+
+/// Halves what does not hold together: a few bad transactions among many cost little more than the good ones.
+fn search(claims: &[(usize, Vec<Claim>)], wrong: &mut BTreeMap<usize, TxError>) {
+    let count: usize = claims.iter().map(|(_, c)| c.len()).sum();
+    if count > FEW && hold_together(claims.iter().flat_map(|(_, c)| c)) {
+        return;
+    }
+    if count <= FEW || claims.len() == 1 {
+        for (index, of_one) in claims {
+            let bad = of_one.iter().find(|c| !sign::verify(&c.key, &c.bytes, &c.signature));
+            if let Some(bad) = bad {
+                wrong.insert(*index, bad.otherwise.clone());
+            }
+        }
+        return;
+    }
+    let (left, right) = claims.split_at(claims.len() / 2);
+    search(left, wrong);
+    search(right, wrong);
+}
+
+fn hold_together<'c>(claims: impl Iterator<Item = &'c Claim>) -> bool {
+    batch_holds(claims.map(|c| (&c.key, &c.signature, c.bytes.as_slice())))
+}
+
+/// Whether all these signatures verify (ZIP 215). `false` also for a key or a signature that is no encoding at all.
+fn batch_holds<'c>(all: impl Iterator<Item = (&'c PublicKey, &'c Signature, &'c [u8])>) -> bool {
+    // k = SHA-512(R ‖ A ‖ M), RFC 8032 §5.1.7.
+    let mut transcript = Sha512::new();
+    let mut parts = Vec::new();
+    for (key, signature, bytes) in all {
+        let (Some(r), Some(s)) = (signature.0.first_chunk::<32>(), signature.0.last_chunk::<32>()) else {
+            return false;
+        };
+        let k: [u8; 64] =
+            Sha512::new().chain_update(r).chain_update(key.0).chain_update(bytes).finalize().into();
+        transcript.update(k);
+        transcript.update(s);
+        let Some(s) = Option::<Scalar>::from(Scalar::from_canonical_bytes(*s)) else { return false };
+        let Some(r) = CompressedEdwardsY(*r).decompress() else { return false };
+        parts.push((key, r, s, Scalar::from_bytes_mod_order_wide(&k)));
+    }
+    let seed: [u8; 64] = transcript.finalize().into();
+    let (mut base, mut keys) = (Scalar::ZERO, BTreeMap::<[u8; 32], Scalar>::new());
+    let (mut scalars, mut points) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
+    for (i, (key, r, s, k)) in (0_u64..).zip(parts) {
+        let wide: [u8; 64] = Sha512::new().chain_update(seed).chain_update(i.to_be_bytes()).finalize().into();
+        let mut half = [0; 16];
+        half.iter_mut().zip(wide).for_each(|(to, from)| *to = from);
+        let z = Scalar::from(u128::from_le_bytes(half));
+        base -= z * s;
+        *keys.entry(key.0).or_insert(Scalar::ZERO) += z * k;
+        scalars.push(z);
+        points.push(r);
+    }
+    for (key, scalar) in keys {
+        let Some(point) = CompressedEdwardsY(key).decompress() else { return false };
+        scalars.push(scalar);
+        points.push(point);
+    }
+    scalars.push(base);
+    points.push(ED25519_BASEPOINT_POINT);
+    EdwardsPoint::vartime_multiscalar_mul(&scalars, &points).mul_by_cofactor().is_identity()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SigningKey;
+
+    fn claim(n: u8) -> Claim {
+        let key = SigningKey::from_seed([n % 3 + 1; 32]);
+        let bytes = vec![n; 40];
+        let otherwise = TxError::TooLarge(usize::from(n));
+        Claim { key: key.public(), signature: key.sign(&bytes), bytes, otherwise }
+    }
+
+    fn many() -> Vec<(usize, Vec<Claim>)> {
+        (0..40_u8).map(|n| (usize::from(n), vec![claim(n), claim(n.wrapping_mul(7))])).collect()
+    }
+
+    #[test]
+    fn together_they_are_accepted_as_they_are_one_by_one() {
+        assert!(false_claims(&many()).is_empty());
+        assert!(hold_together(many().iter().flat_map(|(_, c)| c)));
+        assert!(hold_together([].iter()));
+    }
+
+    #[test]
+    fn every_false_one_is_found_and_no_other() {
+        for broken in [vec![0], vec![39], vec![3, 4, 5, 22], (0..40).collect()] {
+            let mut claims = many();
+            for (at, which) in broken.iter().zip([0, 1].into_iter().cycle()) {
+                let bad = &mut claims[*at].1[which];
+                match at % 4 {
+                    0 => bad.bytes.push(0),
+                    1 => bad.signature.0[0] ^= 1,
+                    // S not reduced: refused by the encoding (RFC 8032 §5.1.7).
+                    2 => bad.signature.0[32..].fill(0xff),
+                    _ => bad.key = SigningKey::from_seed([9; 32]).public(),
+                }
+            }
+            assert_eq!(false_claims(&claims).into_keys().collect::<Vec<_>>(), broken);
+        }
+    }
+
+    #[test]
+    fn two_errors_that_would_cancel_out_do_not() {
+        // Sums alone would be fooled by s+1 and s-1 under the same key.
+        let mut claims = many();
+        claims[0].1[0].signature.0[32] = claims[0].1[0].signature.0[32].wrapping_add(1);
+        claims[3].1[0].signature.0[32] = claims[3].1[0].signature.0[32].wrapping_sub(1);
+        assert_eq!(false_claims(&claims).into_keys().collect::<Vec<_>>(), [0, 3]);
+    }
+
+    #[test]
+    fn small_order_points_are_judged_by_the_same_rule() {
+        // A = R = the identity and s = 0: ZIP 215 accepts it over any message, and so does the equation.
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let mut signature = [0; 64];
+        signature[0] = 1;
+        let (key, signature) = (PublicKey(identity), Signature(signature));
+        assert!(sign::verify(&key, b"x", &signature));
+        assert!(batch_holds([(&key, &signature, b"x".as_slice())].into_iter()));
+    }
+}
