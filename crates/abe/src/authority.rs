@@ -144,6 +144,11 @@ impl AuthorityPublicKey {
         Ok(Self::new(&channel, &authority, a, y, proof))
     }
 
+    /// A and Y.
+    pub(crate) fn points(&self) -> (&Gt, &G1) {
+        (&self.0.a, &self.0.y)
+    }
+
     /// F of an attribute of this authority.
     pub(crate) fn attribute_point(&self, term: &Term) -> G2 {
         self.0.points.of(&self.0.channel, term)
@@ -251,6 +256,21 @@ impl AuthoritySecretKey {
         let (alpha, y) = (scalar()?, scalar()?);
         reader.end()?;
         Ok(Self::new(&channel, &authority, alpha, y))
+    }
+
+    /// The key of a public key's authority with these scalars: the whole key, or a guardian's share of it.
+    pub(crate) fn from_parts(public: &AuthorityPublicKey, alpha: Scalar, y: Scalar) -> Self {
+        Self::new(public.channel(), public.authority(), alpha, y)
+    }
+
+    /// α and y, for sharing among guardians.
+    pub(crate) fn duplicate_scalars(&self) -> (Scalar, Scalar) {
+        (self.alpha.duplicate(), self.y.duplicate())
+    }
+
+    /// Whether the public key names the same channel and authority.
+    pub(crate) fn same_place(&self, public: &AuthorityPublicKey) -> bool {
+        self.channel == public.channel() && self.authority == *public.authority()
     }
 
     /// The public key, with a fresh proof of possession. Its digest differs from that of another
@@ -369,17 +389,34 @@ impl AttributeKey {
     /// # Errors
     /// [`AbeError::InvalidAttributeKey`].
     pub fn verify(&self, authority: &AuthorityPublicKey) -> Result<(), AbeError> {
-        let identity = hash::identity_point(&self.channel, &self.gid);
-        let attribute = hash::attribute_point(&self.channel, &self.term);
-        let (minus_y, minus_k) = (authority.0.y.neg(), Zeroizing::new(self.k_prime.neg()));
-        let product =
-            multi_pairing(&[(G1::generator(), &self.k), (&minus_y, &identity), (&minus_k, &attribute)]);
         let same_place = authority.channel() == self.channel && *authority.authority() == self.term.authority;
-        if same_place && product.public_eq(&authority.0.a) {
+        if same_place && self.satisfies(&authority.0.a, &authority.0.y) {
             Ok(())
         } else {
             Err(AbeError::InvalidAttributeKey { term: self.term.to_string() })
         }
+    }
+
+    /// Whether e(g1,K) = A · e(Y,H(GID)) · e(K',F(u)).
+    pub(crate) fn satisfies(&self, a: &Gt, y: &G1) -> bool {
+        let identity = hash::identity_point(&self.channel, &self.gid);
+        let attribute = hash::attribute_point(&self.channel, &self.term);
+        let (minus_y, minus_k) = (y.neg(), Zeroizing::new(self.k_prime.neg()));
+        let product =
+            multi_pairing(&[(G1::generator(), &self.k), (&minus_y, &identity), (&minus_k, &attribute)]);
+        product.public_eq(a)
+    }
+
+    /// Π K^w, Π K'^w over keys of one identity and attribute with their weights.
+    pub(crate) fn combine(channel: &str, gid: &Gid, term: Term, keys: &[(Scalar, &Self)]) -> Self {
+        let (mut k, mut k_prime) = (Zeroizing::new(G2::identity()), Zeroizing::new(G1::identity()));
+        for (weight, key) in keys {
+            let (next, next_prime) =
+                (Zeroizing::new(key.k.mul(weight)), Zeroizing::new(key.k_prime.mul(weight)));
+            *k = k.add(&next);
+            *k_prime = k_prime.add(&next_prime);
+        }
+        Self { channel: channel.to_owned(), gid: gid.clone(), term, k, k_prime }
     }
 
     /// Suite, channel, identity, authority, attribute, K (96 bytes) and K' (48 bytes).

@@ -23,6 +23,11 @@ impl Writer {
         Self(Vec::with_capacity(capacity))
     }
 
+    pub(crate) fn byte(mut self, value: u8) -> Self {
+        self.0.push(value);
+        self
+    }
+
     pub(crate) fn u32(mut self, value: u32) -> Self {
         self.0.extend_from_slice(&value.to_be_bytes());
         self
@@ -94,8 +99,16 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    pub(crate) fn byte(&mut self) -> Result<u8, AbeError> {
+        Ok(u8::from_be_bytes(*self.array::<1>()?))
+    }
+
     pub(crate) fn u32(&mut self) -> Result<u32, AbeError> {
         Ok(u32::from_be_bytes(*self.array::<4>()?))
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, AbeError> {
+        Ok(u64::from_be_bytes(*self.array::<8>()?))
     }
 
     /// Bytes after their 64-bit length, at most `limit` of them.

@@ -234,6 +234,11 @@ impl G1 {
         &POINT
     }
 
+    /// The identity.
+    pub(crate) fn identity() -> Self {
+        Self(blst_p1_affine::default())
+    }
+
     /// Decodes a compressed point. `None` unless it is canonical, on the curve, in the subgroup
     /// and not the identity.
     pub(crate) fn from_bytes(bytes: &[u8; G1_BYTES]) -> Option<Self> {
@@ -322,6 +327,11 @@ impl Zeroize for G2 {
 }
 
 impl G2 {
+    /// The identity.
+    pub(crate) fn identity() -> Self {
+        Self(blst_p2_affine::default())
+    }
+
     /// Decodes a compressed point. `None` unless it is canonical, on the curve, in the subgroup
     /// and not the identity.
     pub(crate) fn from_bytes(bytes: &[u8; G2_BYTES]) -> Option<Self> {

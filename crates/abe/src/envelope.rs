@@ -84,6 +84,8 @@ pub(crate) enum Kind {
     ClassKeyWrap,
     /// See [`crate::sealing`].
     File,
+    /// See [`crate::post_quantum`].
+    Custody,
 }
 
 impl Kind {
@@ -93,6 +95,7 @@ impl Kind {
             Self::RecordKeyWrap => "wrapped record key",
             Self::ClassKeyWrap => "wrapped class key",
             Self::File => "sealed file",
+            Self::Custody => "post-quantum custody",
         }
     }
 
@@ -100,7 +103,7 @@ impl Kind {
         match self {
             Self::Record => MAX_RECORD,
             Self::RecordKeyWrap => 64,
-            Self::ClassKeyWrap => 32,
+            Self::ClassKeyWrap | Self::Custody => 32,
             Self::File => MAX_FILE,
         }
     }

@@ -69,6 +69,26 @@ pub enum AbeError {
         /// The sealed object.
         what: &'static str,
     },
+    /// A contribution of a guardian that is refused. Others of the same step may still do.
+    #[error("guardian {guardian}: {reason}")]
+    Guardian {
+        /// The guardian's number, from 1.
+        guardian: u8,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Too few guardians contributed something that verifies.
+    #[error(
+        "{needed} guardians are needed, the contributions of {valid} verify, not those of {misbehaved:?}"
+    )]
+    TooFewGuardians {
+        /// How many must act together.
+        needed: u8,
+        /// How many contributions verify.
+        valid: usize,
+        /// The guardians whose do not.
+        misbehaved: Vec<u8>,
+    },
     /// More bytes than the object may have.
     #[error("`{what}` has {length} bytes, at most {limit} are allowed")]
     TooLong {

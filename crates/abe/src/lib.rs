@@ -2,7 +2,9 @@
 //!
 //! * [`policy`]: the access policy, its text and its canonical bytes;
 //! * [`authority`]: an organisation's key pair and the attribute keys it issues;
+//! * [`guardians`]: an authority's secret key shared among people or machines, t of n of whom act together;
 //! * [`kem`]: a secret that only holders of satisfying attribute keys recover;
+//! * [`post_quantum`]: a second secret of a class, held by its custodian under ML-KEM;
 //! * [`envelope`]: records under data keys, data keys under class keys;
 //! * [`sealing`]: the files in which a keys service holds its secrets.
 //! * [`transit`]: payloads between organisations that only the recipient reads.
@@ -39,12 +41,14 @@ mod curve;
 pub mod envelope;
 mod error;
 pub mod gid;
+pub mod guardians;
 mod hash;
 pub mod kem;
 mod lsss;
 mod parse;
 mod points;
 pub mod policy;
+pub mod post_quantum;
 mod public_keys;
 mod rows;
 pub mod sealing;
