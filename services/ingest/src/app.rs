@@ -14,7 +14,7 @@ use consilium_domain::{ChannelId, Clock, Digest, OrgId, Timestamp};
 use consilium_fhir::Schema;
 use consilium_fhir::tape;
 use consilium_ledger::SigningKey;
-use consilium_runtime::{Counter, Entropy, Histogram, Shutdown};
+use consilium_runtime::{Counter, Entropy, Histogram};
 use consilium_store::sql::consents::Consents;
 use consilium_store::sql::outbox::Outbox;
 use consilium_store::sql::records::{Records, StoredRecord};
@@ -54,7 +54,6 @@ pub struct App {
     pub entropy: Entropy,
     /// Wakes the worker: something waits in the outbox or the spool.
     pub wake: Notify,
-    pub shutdown: Shutdown,
     pub metrics: Metrics,
 }
 
@@ -68,11 +67,6 @@ pub struct Metrics {
 impl App {
     pub fn now(&self) -> Timestamp {
         self.clock.now()
-    }
-
-    /// Whether the process is about to end.
-    pub fn stopping(&self) -> bool {
-        self.shutdown.triggered()
     }
 
     /// Whether unproven records can be read at home.

@@ -187,17 +187,34 @@ impl Principal {
         let reading = matches!(interaction, Interaction::Read | Interaction::Search);
         match &self.patient {
             Some(id) if narrow && reading => Ok(Access { patient: Some(id.clone()) }),
-            _ => Err(ApiError::forbidden(format!(
-                "the token's scopes do not allow this on `{resource_type}`: ask for e.g. `user/{resource_type}.{}`",
-                match interaction {
-                    Interaction::Create => "c",
-                    Interaction::Read => "r",
-                    Interaction::Update => "u",
-                    Interaction::Search => "s",
-                }
-            ))
-            .header("WWW-Authenticate", "Bearer realm=\"fhir\", error=\"insufficient_scope\"")),
+            _ => Err(ApiError::forbidden(self.lacks(&covering, interaction, resource_type))
+                .header("WWW-Authenticate", "Bearer realm=\"fhir\", error=\"insufficient_scope\"")),
         }
+    }
+
+    /// What would have to be different for the interaction to be allowed.
+    fn lacks(&self, covering: &[&Scope], interaction: Interaction, resource_type: &str) -> String {
+        let has = |context| covering.iter().any(|s| s.context == context);
+        if has(Context::User) {
+            return "the token has a fitting `user/` scope but no claim `fhirUser`: it must name the person"
+                .to_owned();
+        }
+        if has(Context::Patient) {
+            return match self.patient {
+                None => "the token has a fitting `patient/` scope but no claim `patient`: it must name the patient",
+                Some(_) => "a `patient/` scope allows to read here, not to write",
+            }
+            .to_owned();
+        }
+        let letter = match interaction {
+            Interaction::Create => "c",
+            Interaction::Read => "r",
+            Interaction::Update => "u",
+            Interaction::Search => "s",
+        };
+        format!(
+            "the token's scopes do not allow this on `{resource_type}`: ask for e.g. `user/{resource_type}.{letter}`"
+        )
     }
 }
 

@@ -33,6 +33,9 @@ use std::time::Duration;
 /// Subject of attestation requests inside their envelope.
 pub const ATTEST_SUBJECT: &str = "validate/attest";
 
+/// How long the handler has to bring keys in line with a consent before the worker tries, in milliseconds.
+const REKEY_MS: u64 = 2000;
+
 /// A record version on its way.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -179,7 +182,7 @@ pub async fn commit(
     app.wake.notify_one();
 
     if app.acknowledge == Acknowledge::Stored {
-        let (app, compartments) = (Arc::clone(app), compartments_of(&changes));
+        let app = Arc::clone(app);
         tokio::spawn(async move {
             if let Some(tx) = tx
                 && let Err(cause) = deliver(&app, root, &tx, &changes).await
@@ -187,18 +190,14 @@ pub async fn commit(
                 tracing::warn!(%cause, "a stored batch is not on the ledger yet: the worker goes on");
                 return;
             }
-            consent::rekey_all(&app, &compartments).await;
+            consent::follow_all(&app, &changes).await;
         });
         return Ok(());
     }
     let Some(tx) = tx else { return Ok(()) };
     deliver(app, root, &tx, &changes).await?;
-    consent::rekey_all(app, &compartments_of(&changes)).await;
+    consent::follow_all(app, &changes).await;
     Ok(())
-}
-
-fn compartments_of(changes: &[consent::Change]) -> Vec<Vec<u8>> {
-    changes.iter().map(|c| c.row.compartment.clone()).collect()
 }
 
 /// Submits a batch and its consent changes and takes in what the ledger says.
@@ -281,7 +280,7 @@ pub async fn submit(
     }
 }
 
-/// Keeps the receipt's parts and makes the records current (or removes the consent's outbox row).
+/// Keeps the receipt's parts and makes the records current; or has the keys follow a consent.
 pub async fn note_committed(
     app: &App,
     key: Digest,
@@ -289,7 +288,9 @@ pub async fn note_committed(
     committed: consilium_contracts::v1::CommittedTx,
 ) -> Result<(), ApiError> {
     match kind {
-        Kind::Consent => app.outbox.remove(&key).await?,
+        // Whoever submitted has the keys follow at once; the row is for the worker, should that not happen.
+        Kind::Consent => app.outbox.rekey_at(&key, app.now().0 + REKEY_MS).await?,
+        Kind::Rekey => return Err(ApiError::internal("only batches and consents go to the ledger")),
         Kind::Batch => {
             let proof = TxProof::try_from(committed).map_err(ApiError::internal)?;
             let height = proof.header.height.0;

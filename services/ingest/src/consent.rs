@@ -16,8 +16,6 @@ use consilium_policy::access::{class_policy, grantees};
 use consilium_policy::{Consent, Request, decide};
 use consilium_store::sql::records::ConsentRow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// A consent's next version on the ledger.
 pub struct Change {
@@ -209,20 +207,21 @@ async fn stored(app: &App, row: &ConsentRow, core: &ConsentCore) -> Result<Optio
     Ok(Consent::parse(&content, app.zone_minutes).ok())
 }
 
-/// Brings the policies of these compartments' classes in line with their consents.
-pub async fn rekey_all(app: &Arc<App>, compartments: &[Vec<u8>]) {
-    for compartment in compartments {
-        // Decisions deny whatever the keys would still open; so a failure here is repeated, not reported.
-        if let Err(cause) = rekey(app, compartment).await {
+/// Brings the key classes in line with consent changes that are on the ledger; each change's outbox row goes when that
+/// is done.
+pub async fn follow_all(app: &App, changes: &[Change]) {
+    for change in changes {
+        // Decisions deny whatever the keys would still open; so a failure here is repeated by the worker, not reported.
+        if let Err(cause) = follow(app, change.key, &change.row.compartment).await {
             tracing::warn!(%cause, "the key classes of a patient could not be brought in line with the consents yet");
-            let (app, compartment) = (Arc::clone(app), compartment.clone());
-            tokio::spawn(async move {
-                while !app.stopping() && rekey(&app, &compartment).await.is_err() {
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                }
-            });
         }
     }
+}
+
+/// As [`follow_all`], for one change of which the outbox row has the key.
+pub async fn follow(app: &App, key: Digest, compartment: &[u8]) -> Result<(), ApiError> {
+    rekey(app, compartment).await?;
+    app.outbox.remove(&key).await.map_err(ApiError::from)
 }
 
 /// The compartment that a delivered consent change is about.

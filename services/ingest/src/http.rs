@@ -1,6 +1,7 @@
 //! The HTTP edge: one dispatcher over (method, path), so that every answer, actix's own included, is FHIR.
 
 pub mod auth;
+pub mod batch;
 pub mod bundle;
 pub mod exchange;
 pub mod metadata;
@@ -89,7 +90,11 @@ pub async fn dispatch(request: HttpRequest, payload: web::Payload, app: web::Dat
     let method = request.method().as_str().to_owned();
     // The caller's trace goes on here and, through the bus, in every service that takes part (W3C Trace Context).
     let span = tracing::info_span!("fhir request", otel.kind = "server", method);
-    propagation::extract(&span, |name| request.headers().get(name).and_then(|v| v.to_str().ok()));
+    // Its `tracestate` does not: that is free text of a stranger, and the bus leads to other organisations.
+    propagation::extract(&span, |name| {
+        let value = request.headers().get(name).filter(|_| name == "traceparent");
+        value.and_then(|v| v.to_str().ok())
+    });
     let mut response = match route(request, payload, &app, &request_id).instrument(span).await {
         Ok(response) => response,
         Err(error) => error.error_response(),

@@ -237,7 +237,6 @@ async fn build(config: &Config, kit: &Kit) -> anyhow::Result<App> {
         clock: Arc::clone(&kit.clock),
         entropy: kit.entropy.clone(),
         wake: Notify::new(),
-        shutdown: kit.shutdown.clone(),
         metrics: Metrics {
             requests: kit.meter.histogram(
                 "http_request_seconds",

@@ -1,5 +1,6 @@
 //! The service in one process, over HTTP, against the in-memory bus.
 
+mod batch;
 mod story;
 mod synthea;
 mod world;

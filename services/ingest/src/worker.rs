@@ -57,26 +57,30 @@ async fn attempt(app: &Arc<App>, entry: &Entry) -> Result<(), ApiError> {
     let pause = 1000u64.saturating_mul(1 << entry.attempts.min(5)).min(BACKOFF_MS);
     app.outbox.retry_at(&entry.key, app.now().0 + pause).await?;
     let Some(tx) = &entry.tx else { return again(app, entry).await };
+    if entry.kind == Kind::Rekey {
+        return follow(app, entry, tx).await;
+    }
     // It may be there already: this process or its predecessor was killed before it noted that.
     if let Some(committed) = app.peers.find(&tx_id(tx)).await?.committed {
         commit::note_committed(app, entry.key, entry.kind, committed).await?;
-        return follow(app, entry.kind, tx).await;
+        return follow(app, entry, tx).await;
     }
     match commit::submit(app, entry.key, entry.kind, tx, WAIT).await? {
-        Delivery::Committed => follow(app, entry.kind, tx).await,
+        Delivery::Committed => follow(app, entry, tx).await,
         Delivery::Pending => Ok(()),
         Delivery::Refused(code) => refused(app, entry, &code).await,
     }
 }
 
 /// Keys follow a consent that is on the ledger now.
-async fn follow(app: &Arc<App>, kind: Kind, tx: &[u8]) -> Result<(), ApiError> {
-    if kind == Kind::Consent
-        && let Some(compartment) = consent::compartment_of(app, tx).await?
-    {
-        consent::rekey_all(app, &[compartment]).await;
+async fn follow(app: &App, entry: &Entry, tx: &[u8]) -> Result<(), ApiError> {
+    if entry.kind == Kind::Batch {
+        return Ok(());
     }
-    Ok(())
+    match consent::compartment_of(app, tx).await? {
+        Some(compartment) => consent::follow(app, entry.key, &compartment).await,
+        None => app.outbox.remove(&entry.key).await.map_err(ApiError::from),
+    }
 }
 
 async fn refused(app: &App, entry: &Entry, code: &str) -> Result<(), ApiError> {
@@ -92,7 +96,7 @@ async fn refused(app: &App, entry: &Entry, code: &str) -> Result<(), ApiError> {
             tracing::error!(code, "the ledger refused a batch that was never acknowledged: removed");
             app.records.discard(&entry.key).await.map_err(ApiError::from)
         }
-        Kind::Consent => {
+        Kind::Consent | Kind::Rekey => {
             tracing::error!(code, "the ledger refused a consent change: the consent does not count");
             app.outbox.remove(&entry.key).await.map_err(ApiError::from)
         }

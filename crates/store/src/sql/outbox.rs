@@ -13,6 +13,8 @@ use sqlx::any::AnyRow;
 pub enum Kind {
     Batch,
     Consent,
+    /// A consent change is on the ledger, and the patient's key classes do not follow it yet.
+    Rekey,
 }
 
 impl Kind {
@@ -20,12 +22,14 @@ impl Kind {
         match self {
             Self::Batch => 1,
             Self::Consent => 2,
+            Self::Rekey => 3,
         }
     }
     fn from_code(code: i64) -> Result<Self, StoreError> {
         match code {
             1 => Ok(Self::Batch),
             2 => Ok(Self::Consent),
+            3 => Ok(Self::Rekey),
             _ => Err(StoreError::Corrupt("outbox.kind")),
         }
     }
@@ -115,6 +119,17 @@ impl Outbox {
             .bind(key.0.to_vec())
             .bind(tx.to_vec())
             .bind(int(expires))
+            .execute(&self.sql.write)
+            .await?;
+        Ok(())
+    }
+
+    /// A consent change is on the ledger: the row waits until the key classes follow. Durable when it returns.
+    pub async fn rekey_at(&self, key: &Digest, next_ms: u64) -> Result<(), StoreError> {
+        sqlx::query("UPDATE outbox SET kind = $2, attempts = 0, next_ms = $3 WHERE batch = $1")
+            .bind(key.0.to_vec())
+            .bind(Kind::Rekey.code())
+            .bind(int(next_ms))
             .execute(&self.sql.write)
             .await?;
         Ok(())

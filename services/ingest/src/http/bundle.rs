@@ -1,7 +1,7 @@
 //! transaction and batch (hl7.org/fhir/R4/http.html#transaction).
 
 use super::write::{Verb, Write, Written, check, execute};
-use super::{Ctx, Reply, check_type, parse, read, search};
+use super::{Ctx, Reply, batch, check_type, parse};
 use crate::error::ApiError;
 use crate::resource::type_of;
 use crate::scope::Interaction;
@@ -9,12 +9,11 @@ use actix_web::http::StatusCode;
 use consilium_domain::Timestamp;
 use consilium_fhir::Tape;
 use consilium_fhir::tape::Cursor;
-use futures::StreamExt;
 
 /// One entry's request.
-struct Request {
-    method: String,
-    url: String,
+pub(super) struct Request {
+    pub method: String,
+    pub url: String,
     if_none_exist: Option<String>,
     if_match: Option<String>,
 }
@@ -45,7 +44,7 @@ pub async fn post(ctx: &Ctx, body: &[u8]) -> Result<Reply, ApiError> {
             check(ctx, body).await?;
             transaction(ctx, &tape).await
         }
-        Some("batch") => batch(ctx, &tape).await,
+        Some("batch") => batch::post(ctx, &tape).await,
         _ => {
             Err(ApiError::bad_request("`Bundle.type` must be `transaction` or `batch` here")
                 .at("Bundle.type"))
@@ -53,7 +52,7 @@ pub async fn post(ctx: &Ctx, body: &[u8]) -> Result<Reply, ApiError> {
     }
 }
 
-fn request_of(entry: Cursor<'_, '_>, place: &str) -> Result<Request, ApiError> {
+pub(super) fn request_of(entry: Cursor<'_, '_>, place: &str) -> Result<Request, ApiError> {
     let request = entry
         .get("request")
         .ok_or_else(|| ApiError::bad_request("the entry has no `request`").at(place.to_owned()))?;
@@ -71,13 +70,18 @@ fn request_of(entry: Cursor<'_, '_>, place: &str) -> Result<Request, ApiError> {
 }
 
 /// The path of an entry's URL relative to the base.
-fn local<'u>(ctx: &Ctx, url: &'u str) -> &'u str {
+pub(super) fn local<'u>(ctx: &Ctx, url: &'u str) -> &'u str {
     let url = url.strip_prefix(ctx.app.base_url.as_str()).unwrap_or(url);
     url.strip_prefix('/').unwrap_or(url)
 }
 
 /// A POST or PUT entry as a write.
-fn write_of(ctx: &Ctx, entry: Cursor<'_, '_>, request: Request, place: String) -> Result<Write, ApiError> {
+pub(super) fn write_of(
+    ctx: &Ctx,
+    entry: Cursor<'_, '_>,
+    request: Request,
+    place: String,
+) -> Result<Write, ApiError> {
     let at = |e: ApiError, what: &str| e.at(format!("{place}.{what}"));
     let resource = entry
         .get("resource")
@@ -135,7 +139,7 @@ async fn transaction(ctx: &Ctx, tape: &Tape<'_>) -> Result<Reply, ApiError> {
     Ok(response(ctx, "transaction-response", &entries))
 }
 
-fn entry_of(ctx: &Ctx, w: &Written) -> String {
+pub(super) fn entry_of(ctx: &Ctx, w: &Written) -> String {
     let resource = if ctx.minimal || w.content.is_empty() {
         String::new()
     } else {
@@ -154,71 +158,14 @@ fn entry_of(ctx: &Ctx, w: &Written) -> String {
     )
 }
 
-fn status_text(status: StatusCode) -> String {
+pub(super) fn status_text(status: StatusCode) -> String {
     format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default())
 }
 
-fn response(ctx: &Ctx, kind: &str, entries: &[String]) -> Reply {
+pub(super) fn response(ctx: &Ctx, kind: &str, entries: &[String]) -> Reply {
     let entry =
         if entries.is_empty() { String::new() } else { format!(",\"entry\":[{}]", entries.join(",")) };
     let body =
         format!("{{\"resourceType\":\"Bundle\",\"id\":\"{}\",\"type\":\"{kind}\"{entry}}}", ctx.app.new_id());
     Reply::ok(body.into_bytes())
-}
-
-/// Entries of a batch that are under way at a time.
-const BATCH_WORKERS: usize = 64;
-
-/// Entries of a batch are independent: each has its own outcome, at its own place in the answer.
-async fn batch(ctx: &Ctx, tape: &Tape<'_>) -> Result<Reply, ApiError> {
-    let entries = tape.root().get("entry").into_iter().flat_map(Cursor::children).enumerate();
-    // No entry may depend on another (3.1.0.11.2), so they need not wait for each other's blocks.
-    let work = entries.map(|(i, entry)| async move {
-        match batch_entry(ctx, tape, entry, format!("Bundle.entry[{i}]")).await {
-            Ok(done) => done,
-            Err(error) => format!(
-                "{{\"response\":{{\"status\":\"{}\",\"outcome\":{}}}}}",
-                status_text(error.status),
-                String::from_utf8_lossy(&error.body())
-            ),
-        }
-    });
-    let entries: Vec<String> = futures::stream::iter(work).buffered(BATCH_WORKERS).collect().await;
-    Ok(response(ctx, "batch-response", &entries))
-}
-
-async fn batch_entry(
-    ctx: &Ctx,
-    tape: &Tape<'_>,
-    entry: Cursor<'_, '_>,
-    place: String,
-) -> Result<String, ApiError> {
-    let request = request_of(entry, &place)?;
-    if request.method == "GET" {
-        let reply = get(ctx, &request.url).await?;
-        return Ok(format!(
-            "{{\"resource\":{},\"response\":{{\"status\":\"200 OK\"{}}}}}",
-            String::from_utf8_lossy(&reply.body),
-            reply.version.map(|v| format!(",\"etag\":\"W/\\\"{v}\\\"\"")).unwrap_or_default()
-        ));
-    }
-    let write = write_of(ctx, entry, request, place)?;
-    check(ctx, tape.cursor(write.node).token().as_bytes()).await?;
-    let written = execute(ctx, tape, vec![write]).await?;
-    let one = written.first().ok_or_else(|| ApiError::internal("a write has no result"))?;
-    Ok(entry_of(ctx, one))
-}
-
-async fn get(ctx: &Ctx, url: &str) -> Result<Reply, ApiError> {
-    let (path, query) = {
-        let url = local(ctx, url);
-        url.split_once('?').unwrap_or((url, ""))
-    };
-    match path.split('/').collect::<Vec<_>>().as_slice() {
-        [resource_type] => search::search(ctx, resource_type, query).await,
-        [resource_type, id] => read::read(ctx, resource_type, id).await,
-        [resource_type, id, "_history"] => read::history(ctx, resource_type, id, query).await,
-        [resource_type, id, "_history", version] => read::vread(ctx, resource_type, id, version).await,
-        _ => Err(ApiError::bad_request("`request.url` is no read and no search")),
-    }
 }

@@ -165,7 +165,7 @@ async fn single(ctx: &Ctx, resource_type: &str, body: &[u8], verb: Verb) -> Resu
 }
 
 /// What a write is going to do, decided on the store as it is.
-enum Step {
+pub(super) enum Step {
     /// The condition's only match.
     Exists {
         id: String,
@@ -180,7 +180,7 @@ enum Step {
 }
 
 /// Another request is at work on the same record or condition.
-struct Busy;
+pub(super) struct Busy;
 
 /// Carries out writes whose resources are valid: all of them or none.
 pub async fn execute(ctx: &Ctx, tape: &Tape<'_>, writes: Vec<Write>) -> Result<Vec<Written>, ApiError> {
@@ -232,51 +232,81 @@ async fn attempt(
         }
     }
     let map = references_map(ctx, tape, writes, &steps).await?;
-    let now = ctx.app.now();
-    let (mut drafts, mut claims, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    let mut group = Group::new(ctx);
     let mut written = Vec::with_capacity(writes.len());
     for (write, step) in writes.iter().zip(steps) {
+        written.push(group.add(tape, write, step, &map)?);
+    }
+    Ok(group.store(ctx).await?.map(|()| written))
+}
+
+/// What is stored together, as one batch on the ledger.
+pub(super) struct Group {
+    now: Timestamp,
+    drafts: Vec<Draft>,
+    claims: Vec<NewClaim>,
+}
+
+impl Group {
+    pub fn new(ctx: &Ctx) -> Self {
+        Self { now: ctx.app.now(), drafts: Vec::new(), claims: Vec::new() }
+    }
+
+    /// Whether something here already writes what `step` would, or claims its condition.
+    pub fn clashes(&self, write: &Write, step: &Step) -> bool {
+        let Step::Store { id, claim, .. } = step else { return false };
+        self.drafts.iter().any(|d| d.id == *id && d.resource_type == write.resource_type)
+            || claim.as_ref().is_some_and(|c| self.claims.iter().any(|other| other.claim == c.claim))
+    }
+
+    /// Adds what a step stores. The result holds when the group is stored.
+    pub fn add(
+        &mut self,
+        tape: &Tape<'_>,
+        write: &Write,
+        step: Step,
+        map: &BTreeMap<String, String>,
+    ) -> Result<Written, ApiError> {
+        let resource_type = write.resource_type.clone();
         match step {
-            Step::Exists { id, version, updated_ms } => written.push(Written {
+            Step::Exists { id, version, updated_ms } => Ok(Written {
                 status: StatusCode::OK,
-                resource_type: write.resource_type.clone(),
+                resource_type,
                 id,
                 version,
                 updated_ms,
                 content: Vec::new(),
             }),
             Step::Store { id, version, claim } => {
-                let content = assign(tape.cursor(write.node), &id, version, &now.to_instant(), &map)
+                let content = assign(tape.cursor(write.node), &id, version, &self.now.to_instant(), map)
                     .ok_or_else(|| ApiError::internal("a resource could not be assigned its id"))?
                     .into_bytes();
-                claims.extend(claim);
-                places.push(write.place.clone());
-                drafts.push(Draft {
-                    resource_type: write.resource_type.clone(),
+                self.claims.extend(claim);
+                let updated_ms = self.now.0;
+                self.drafts.push(Draft {
+                    resource_type: resource_type.clone(),
                     id: id.clone(),
                     version,
-                    updated_ms: now.0,
+                    updated_ms,
                     content: content.clone(),
                 });
-                written.push(Written {
-                    status: if version == 1 { StatusCode::CREATED } else { StatusCode::OK },
-                    resource_type: write.resource_type.clone(),
-                    id,
-                    version,
-                    updated_ms: now.0,
-                    content,
-                });
+                let status = if version == 1 { StatusCode::CREATED } else { StatusCode::OK };
+                Ok(Written { status, resource_type, id, version, updated_ms, content })
             }
         }
     }
-    if drafts.is_empty() {
-        return Ok(Ok(written));
-    }
-    let audit = events(ctx, &drafts, now)?;
-    match commit(&ctx.app, drafts, claims, audit).await {
-        Ok(()) => Ok(Ok(written)),
-        Err(CommitError::Busy) => Ok(Err(Busy)),
-        Err(CommitError::Api(e)) => Err(e),
+
+    /// Stores everything or nothing.
+    pub async fn store(self, ctx: &Ctx) -> Result<Result<(), Busy>, ApiError> {
+        if self.drafts.is_empty() {
+            return Ok(Ok(()));
+        }
+        let audit = events(ctx, &self.drafts, self.now)?;
+        match commit(&ctx.app, self.drafts, self.claims, audit).await {
+            Ok(()) => Ok(Ok(())),
+            Err(CommitError::Busy) => Ok(Err(Busy)),
+            Err(CommitError::Api(e)) => Err(e),
+        }
     }
 }
 
@@ -316,7 +346,7 @@ fn events(ctx: &Ctx, drafts: &[Draft], now: Timestamp) -> Result<Vec<Vec<u8>>, A
     Ok(out)
 }
 
-async fn plan(ctx: &Ctx, tape: &Tape<'_>, write: &Write) -> Result<Result<Step, Busy>, ApiError> {
+pub(super) async fn plan(ctx: &Ctx, tape: &Tape<'_>, write: &Write) -> Result<Result<Step, Busy>, ApiError> {
     let app = &ctx.app;
     match &write.verb {
         Verb::Create { if_none_exist: None } => {
@@ -393,7 +423,7 @@ async fn plan(ctx: &Ctx, tape: &Tape<'_>, write: &Write) -> Result<Result<Step, 
 }
 
 /// What bundle-local and conditional references stand for.
-async fn references_map(
+pub(super) async fn references_map(
     ctx: &Ctx,
     tape: &Tape<'_>,
     writes: &[Write],

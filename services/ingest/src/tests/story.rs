@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-fn patient(family: &str, mrn: &str) -> Value {
+pub fn patient(family: &str, mrn: &str) -> Value {
     json!({
         "resourceType": "Patient",
         "text": { "status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>" },
@@ -34,8 +34,29 @@ fn without_assigned(mut v: Value) -> Value {
     v
 }
 
-fn id_of(location: &str) -> String {
+pub fn id_of(location: &str) -> String {
     location.split("/_history/").next().unwrap().rsplit('/').next().unwrap().to_owned()
+}
+
+/// A patient's consent that an organisation reads for treatment.
+pub fn consent(patient: &str, grantee: &str) -> Value {
+    json!({
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy" }] },
+        "category": [{ "coding": [{ "system": "http://loinc.org", "code": "59284-0" }] }],
+        "patient": { "reference": format!("Patient/{patient}") },
+        "dateTime": "2024-01-01",
+        "policyRule": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTOUT" }] },
+        "provision": { "provision": [{
+            "type": "permit",
+            "actor": [{
+                "role": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP" }] },
+                "reference": { "identifier": { "system": "urn:consilium:organisation", "value": grantee } }
+            }],
+            "purpose": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "TREAT" }]
+        }] }
+    })
 }
 
 #[actix_web::test]
@@ -273,17 +294,18 @@ async fn tokens_open_exactly_what_they_say() {
     let absent = w.get("org-a", &narrow, &url("absent")).await;
     assert_eq!((other.status, &other.body), (404, &absent.body), "invisible = absent");
     assert_eq!(w.get("org-a", &narrow, "/fhir/Patient").await.json()["total"], 1);
-    for (scope, more, status) in [
-        ("patient/*.rs", &[][..], 403),
-        ("user/*.rs", &[][..], 403),
-        ("user/*.rs", &[("fhirUser", "Practitioner/1")][..], 200),
-        ("system/Observation.rs", &[][..], 403),
-        ("system/Patient.s", &[][..], 403),
-        ("system/Patient.r", &[][..], 200),
-        ("system/*.rs", &[("expires_in", "0")][..], 200),
+    for (scope, more, status, says) in [
+        ("patient/*.rs", &[][..], 403, "no claim `patient`"),
+        ("user/*.rs", &[][..], 403, "no claim `fhirUser`"),
+        ("user/*.rs", &[("fhirUser", "Practitioner/1")][..], 200, ""),
+        ("system/Observation.rs", &[][..], 403, "`user/Patient.r`"),
+        ("system/Patient.s", &[][..], 403, "`user/Patient.r`"),
+        ("system/Patient.r", &[][..], 200, ""),
+        ("system/*.rs", &[("expires_in", "0")][..], 200, ""),
     ] {
         let got = w.get("org-a", &w.token("org-a", scope, more), &url(&one)).await;
         assert_eq!(got.status, status, "{scope} {more:?}: {}", got.body);
+        assert!(got.body.contains(says), "{scope} {more:?}: {}", got.body);
     }
     // A token of another organisation, a changed one, alg none.
     assert_eq!(w.get("org-a", &w.system("org-b"), &url(&one)).await.status, 401);
@@ -320,23 +342,7 @@ async fn consent_opens_and_revocation_closes_the_exchange() {
     assert_eq!((denied.status, absent.status), (404, 404));
     assert_eq!(denied.body, absent.body, "a denial tells nothing");
 
-    let mut consent = json!({
-        "resourceType": "Consent",
-        "status": "active",
-        "scope": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy" }] },
-        "category": [{ "coding": [{ "system": "http://loinc.org", "code": "59284-0" }] }],
-        "patient": { "reference": format!("Patient/{id}") },
-        "dateTime": "2024-01-01",
-        "policyRule": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTOUT" }] },
-        "provision": { "provision": [{
-            "type": "permit",
-            "actor": [{
-                "role": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP" }] },
-                "reference": { "identifier": { "system": "urn:consilium:organisation", "value": "org-b" } }
-            }],
-            "purpose": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "TREAT" }]
-        }] }
-    });
+    let mut consent = consent(&id, "org-b");
     let given = w.post("org-a", "/fhir/Consent", &consent).await;
     assert_eq!(given.status, 201, "{}", given.body);
     let consent_id = id_of(&given.headers["location"]);

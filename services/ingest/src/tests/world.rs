@@ -78,6 +78,8 @@ pub struct Chain {
     kv: MemoryKv,
     genesis: Genesis,
     committed: BTreeMap<Vec<u8>, CommittedTx>,
+    /// How many transactions were committed.
+    pub txs: usize,
     /// The bytes of every transaction, for looking for what must not be there.
     pub bytes: Vec<u8>,
     height: u64,
@@ -117,6 +119,7 @@ impl Chain {
         self.height = built.applied.height.0;
         self.kv.write(&built.applied.writes, false).unwrap();
         self.bytes.extend_from_slice(tx);
+        self.txs += 1;
         let committed = CommittedTx::from(&proof);
         self.committed.insert(id, committed.clone());
         SubmitResponse { status: Status::Committed.into(), committed: Some(committed), failure: None }
@@ -133,20 +136,30 @@ pub struct Shared {
     pub audit_down: AtomicBool,
     pub consensus_down: AtomicBool,
     pub validate_down: AtomicBool,
+    /// The keys services change no class.
+    pub keys_down: AtomicBool,
     pub head_age_ms: AtomicU64,
     validator: Validator,
+}
+
+impl Shared {
+    /// Epochs of all classes of an organisation.
+    pub fn epochs(&self, org: &str) -> usize {
+        self.classes.lock().unwrap().iter().filter(|((o, _), _)| o == org).map(|(_, e)| e.len()).sum()
+    }
 }
 
 pub struct World {
     pub shared: Arc<Shared>,
     pub apps: BTreeMap<String, Arc<App>>,
     pub folder: PathBuf,
+    workers: Vec<consilium_runtime::Shutdown>,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        for app in self.apps.values() {
-            app.shutdown.trigger();
+        for shutdown in &self.workers {
+            shutdown.trigger();
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
@@ -208,6 +221,7 @@ impl World {
                 kv,
                 genesis: genesis.clone(),
                 committed: BTreeMap::new(),
+                txs: 0,
                 bytes: vec![],
                 height: 0,
             }),
@@ -216,12 +230,14 @@ impl World {
             audit_down: AtomicBool::new(false),
             consensus_down: AtomicBool::new(false),
             validate_down: AtomicBool::new(false),
+            keys_down: AtomicBool::new(false),
             head_age_ms: AtomicU64::new(0),
             validator: Validator::new(Arc::new(schema)),
         });
         std::fs::write(folder.join("genesis.json"), serde_json::to_vec(&genesis).unwrap()).unwrap();
         std::fs::write(folder.join("issuer.pem"), PEM).unwrap();
         let hub = MemoryHub::new();
+        let mut workers = Vec::new();
         let mut apps = BTreeMap::new();
         for org in orgs {
             for service in ["ingest", "index"] {
@@ -257,9 +273,10 @@ impl World {
                 .await
                 .unwrap();
             tokio::spawn(worker::run(Arc::clone(&app), kit.shutdown.clone()));
+            workers.push(kit.shutdown.clone());
             apps.insert(org.to_owned(), app);
         }
-        Some(Self { shared, apps, folder })
+        Some(Self { shared, apps, folder, workers })
     }
 
     /// A token of an organisation's development issuer.
@@ -490,6 +507,10 @@ async fn serve_keys(kit: &Kit, org: &str, shared: &Arc<Shared>) {
     kit.bus.serve_messages(&kit.subjects.keys_class(), None, 4, class).await.unwrap();
     let (own, name, entropy) = (Arc::clone(shared), org.to_owned(), kit.entropy.clone());
     let policy = move |r: PolicyRequest| {
+        if own.keys_down.load(Ordering::Relaxed) {
+            let failure = Some(Failure::new("unavailable", "sealed"));
+            return std::future::ready(ClassResponse { failure, ..ClassResponse::default() });
+        }
         let mut table = own.classes.lock().unwrap();
         let epochs = table.get_mut(&(name.clone(), r.class_id)).unwrap();
         if r.rotate {
@@ -497,8 +518,7 @@ async fn serve_keys(kit: &Kit, org: &str, shared: &Arc<Shared>) {
         } else {
             epochs.last_mut().unwrap().1 = r.policy;
         }
-        let answer = class_answer(epochs.len() as u64, epochs.last().unwrap());
-        async move { answer }
+        std::future::ready(class_answer(epochs.len() as u64, epochs.last().unwrap()))
     };
     kit.bus.serve_messages(&kit.subjects.keys_policy(), None, 4, policy).await.unwrap();
     let (own, name) = (Arc::clone(shared), org.to_owned());
