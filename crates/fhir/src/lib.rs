@@ -26,4 +26,4 @@ mod walk;
 pub use report::{Issue, IssueCode, Report, Severity, verdict_digest};
 pub use schema::Schema;
 pub use tape::{Limits, Tape};
-pub use validate::{Options, UnknownExtensions, Validator};
+pub use validate::{Options, References, UnknownExtensions, Validator, VitalSigns};

@@ -5,6 +5,7 @@
 //! profile starts as a copy of its base's tree, and its differential is laid over it; that is what a
 //! snapshot says, without the elements that the base type already checks in the structural walk.
 
+mod automatic;
 mod build;
 mod check;
 mod expect;
@@ -16,7 +17,8 @@ use std::sync::Arc;
 use crate::fhirpath::Program;
 use crate::schema::TypeId;
 
-pub(crate) use check::{State, extension, resource};
+use automatic::Automatic;
+pub(crate) use check::{State, conforms_at, extension, resource};
 pub(crate) use expect::Expect;
 
 /// All profiles of a schema, merged.
@@ -25,6 +27,7 @@ pub(crate) struct Profiles {
     /// By url, then by version.
     by_url: BTreeMap<String, BTreeMap<String, usize>>,
     all: Vec<Profile>,
+    pub automatic: Automatic,
 }
 
 #[derive(Debug)]
@@ -50,7 +53,10 @@ pub(crate) struct Node {
     pub types: Vec<TypeRule>,
     pub fixed: Option<Arc<Expect>>,
     pub pattern: Option<Arc<Expect>>,
+    pub min_length: Option<usize>,
     pub max_length: Option<usize>,
+    /// A primitive must have a value, or one of these extensions; `Some` and empty: a value.
+    pub value_or: Option<Vec<String>>,
     pub binding: Option<Binding>,
     pub constraints: Vec<Arc<Constraint>>,
     pub slicing: Option<Slicing>,

@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use compile::{items, text_of};
 pub(crate) use model::{
-    Child, Code, Definition, Invariant, Membership, NONE, ProfileSource, Run, SearchParam, Slot, Special,
-    Str, TypeDef, ValueSet,
+    Child, Code, Definition, Global, Invariant, Membership, NONE, ProfileSource, Run, SearchParam, Slot,
+    Special, Str, TypeDef, ValueSet,
 };
 pub use model::{Primitive, TypeId, TypeKind};
 
@@ -23,7 +23,7 @@ use crate::package::PackageError;
 
 /// Changes whenever a rule of the validator changes: it enters [`Schema::digest`], so that two
 /// verdicts with one digest come from one set of rules.
-pub const RULE_SET: &str = "2";
+pub const RULE_SET: &str = "3";
 
 /// Why definitions were refused.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +76,8 @@ pub struct Schema {
     /// Sorted by url.
     profiles: Vec<ProfileSource>,
     names: Vec<Str>,
+    /// Type and profile of `ImplementationGuide.global`.
+    globals: Vec<Global>,
 }
 
 /// A JSON property of a type, resolved.
@@ -254,6 +256,11 @@ impl Schema {
     /// Type ids a Reference may point to; empty: any.
     pub(crate) fn target_rows(&self, run: Run) -> &[u16] {
         run.of(&self.targets)
+    }
+
+    /// Types with the profiles that an ImplementationGuide declares for all their resources.
+    pub(crate) fn globals(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.globals.iter().map(|g| (self.str(g.ty), self.str(g.profile)))
     }
 
     pub(crate) fn profile_sources(&self) -> &[ProfileSource] {

@@ -24,6 +24,33 @@ pub enum UnknownExtensions {
     Refuse,
 }
 
+/// How far a reference is followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum References {
+    /// A target that stands in the document is checked; one that does not may be anywhere.
+    #[default]
+    AsFound,
+    /// A relative reference (`Type/id`) out of a Bundle or Parameters must find its target there.
+    Exist,
+    /// As [`References::Exist`], and the target of a reference that a profile restricts to other
+    /// profiles must stand in the document: what cannot be looked at is not known to conform.
+    Conform,
+}
+
+/// Which Observations are held to the vital signs profiles without claiming them
+/// (<https://hl7.org/fhir/R4/observation-vitalsigns.html>).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VitalSigns {
+    /// None.
+    Claimed,
+    /// Those with the LOINC code that the specification fixes for one of the profiles.
+    #[default]
+    Coded,
+    /// Also those with a code that means the same or something narrower, as the HL7 validator
+    /// does: such an Observation carries the fixed LOINC code besides its own.
+    Related,
+}
+
 /// Choices of a validation. They change verdicts, so who compares verdicts fixes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -44,6 +71,18 @@ pub struct Options {
     /// Canonical urls of profiles the document is checked against, besides those it claims in
     /// `meta.profile`. One that no package brings is an error.
     pub profiles: Vec<String>,
+    /// Profiles for resources in the entries of a Bundle: type (`Patient`), or type and number among
+    /// the entries of that type from 0 (`Patient:0`), and the canonical url of the profile.
+    pub entry_profiles: Vec<(String, String)>,
+    /// Vital signs that do not claim a profile.
+    pub vital_signs: VitalSigns,
+    /// How far references are followed.
+    pub references: References,
+    /// Check contained resources. Without, neither their content nor whether they are used.
+    pub contained: bool,
+    /// The day (`YYYY-MM-DD`) as which `now()` and `today()` in constraints and the bounds of
+    /// profiles relative to the present are read; without it they are counted and not evaluated.
+    pub as_of: Option<String>,
     /// More issues than this are cut off, with a notice.
     pub max_issues: usize,
 }
@@ -58,6 +97,11 @@ impl Default for Options {
             invariants: true,
             best_practice: false,
             profiles: Vec::new(),
+            entry_profiles: Vec::new(),
+            vital_signs: VitalSigns::default(),
+            references: References::default(),
+            contained: true,
+            as_of: None,
             max_issues: 1000,
         }
     }
@@ -90,7 +134,7 @@ impl Validator {
     /// that verdicts reached with other options never look the same.
     pub fn basis(&self, options: &Options) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update(b"consilium/fhir-basis/v1\0");
+        hash.update(b"consilium/fhir-basis/v2\0");
         hash.update(self.schema.digest());
         hash.update([
             u8::from(options.unknown_extensions == UnknownExtensions::Refuse),
@@ -98,10 +142,15 @@ impl Validator {
             u8::from(options.example_urls),
             u8::from(options.invariants),
             u8::from(options.best_practice),
+            options.vital_signs as u8,
+            options.references as u8,
+            u8::from(options.contained),
         ]);
         hash.update((options.max_issues as u64).to_be_bytes());
-        for list in [&options.extension_domains, &options.profiles] {
-            let mut list = list.clone();
+        let entries = options.entry_profiles.iter().map(|(rule, url)| format!("{rule} {url}")).collect();
+        let as_of = options.as_of.iter().cloned().collect();
+        for list in [&options.extension_domains, &options.profiles, &entries, &as_of] {
+            let mut list: Vec<String> = list.clone();
             list.sort();
             list.dedup();
             hash.update((list.len() as u64).to_be_bytes());

@@ -4,7 +4,7 @@ mod container;
 mod found;
 mod member;
 
-use crate::fhirpath::Program;
+use crate::fhirpath::{Program, Temporal};
 use crate::profile::{self, Profiles};
 use crate::report::{IssueCode, Report, Unevaluated};
 use crate::rules;
@@ -14,6 +14,11 @@ use crate::validate::Options;
 
 pub(crate) use container::{Contained, Container, ReferenceUse};
 pub(crate) use found::Found;
+
+/// The first moment of a day in UTC.
+fn midnight(day: &str) -> Option<Temporal> {
+    Temporal::parse_date_time(&format!("{day}T00:00:00Z"))
+}
 
 /// Deeper than this the walk stops: its stack is the machine's.
 const MAX_DEPTH: usize = 200;
@@ -49,12 +54,16 @@ pub(crate) struct Walk<'v, 't, 'a> {
     pub resource: NodeId,
     pub root_resource: NodeId,
     withheld: &'v [NodeId],
+    /// What `now()` says, if anything.
+    pub now: Option<Temporal>,
     pub found: Vec<Found>,
     pub unevaluated: Unevaluated,
     /// From the innermost resource that is no contained one down to the current object.
     pub trail: Vec<Step>,
     pub containers: Vec<Container<'a>>,
     pub bundles: Vec<rules::bundle::Index<'t, 'a>>,
+    /// Links inside narratives, with the narrative that holds them.
+    pub anchors: Vec<(NodeId, String)>,
     depth: usize,
 }
 
@@ -77,17 +86,20 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             resource: NodeId::ROOT,
             root_resource: NodeId::ROOT,
             withheld,
+            now: options.as_of.as_deref().and_then(midnight),
             found: Vec::new(),
             unevaluated: Unevaluated::default(),
             trail: Vec::new(),
             containers: Vec::new(),
             bundles: Vec::new(),
+            anchors: Vec::new(),
             depth: 0,
         }
     }
 
     pub(crate) fn document(&mut self) {
         self.resource(self.tape.root(), false);
+        rules::narrative::resolve_anchors(self);
     }
 
     pub(crate) fn into_report<'p>(
@@ -144,7 +156,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         self.root_resource = node.id();
         let trail = std::mem::take(&mut self.trail);
         self.open_container(node);
-        let bundle = def.special == Special::Bundle;
+        let bundle = matches!(def.special, Special::Bundle | Special::Parameters);
         if bundle {
             self.open_bundle(node);
         }
@@ -243,6 +255,6 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             "`{shown}` is no property of {}; correct its name or remove it",
             self.schema.str(def.name),
         );
-        self.error(member, IssueCode::Structure, "fhir.property.unknown", text);
+        self.error_above(member, IssueCode::Structure, "fhir.property.unknown", text);
     }
 }

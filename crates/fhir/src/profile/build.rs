@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{
-    Binding, Constraint, Discriminator, Expect, Kind, Node, Profile, Profiles, Rules, Slicing, Step, TypeRule,
+    Automatic, Binding, Constraint, Discriminator, Expect, Kind, Node, Profile, Profiles, Rules, Slicing,
+    Step, TypeRule,
 };
 use crate::rules::invariant;
 use crate::schema::{ProfileSource, Schema, TypeId, TypeKind, items, text_of};
@@ -12,6 +13,13 @@ use crate::tape::{Cursor, Limits, Tape};
 
 const TYPE_PREFIX: &str = "http://hl7.org/fhir/StructureDefinition/";
 const BEST_PRACTICE: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-bestpractice";
+
+/// Required bindings of 4.0.1 that are wrong as published and read as extensible: path, value set.
+///
+/// The vital signs profiles bind the units of *every* component, also of those that are no vital
+/// signs, such as the flow of oxygen while its saturation was measured; R4B binds them extensibly.
+const BINDING_ERRATA: &[(&str, &str)] =
+    &[("Observation.component.value[x]", "http://hl7.org/fhir/ValueSet/ucum-vitals-common")];
 
 impl Profiles {
     /// Merges every profile of the schema. Profiles that are based on each other in a circle end
@@ -21,6 +29,7 @@ impl Profiles {
         for source in schema.profile_sources() {
             merge(schema, source, &mut profiles, &mut BTreeSet::new());
         }
+        profiles.automatic = Automatic::new(schema, &profiles);
         profiles
     }
 }
@@ -159,7 +168,12 @@ fn lay(schema: &Schema, url: &str, node: &mut Node, element: Cursor<'_, '_>) {
     if let Some(max) = element.get("max").and_then(Cursor::as_str) {
         node.max = Some(max.parse().unwrap_or(u32::MAX));
     }
+    node.min_length = number("minLength").map(|n: u32| n as usize).or(node.min_length);
     node.max_length = number("maxLength").map(|n: u32| n as usize).or(node.max_length);
+    if element.get("valueAlternatives").is_some() {
+        let urls = items(element, "valueAlternatives").filter_map(Cursor::as_str);
+        node.value_or = Some(urls.map(|u| u.into_owned()).collect());
+    }
     if element.get("type").is_some() {
         node.types = items(element, "type").map(type_rule).collect();
         let open =
@@ -185,7 +199,8 @@ fn lay(schema: &Schema, url: &str, node: &mut Node, element: Cursor<'_, '_>) {
     if let Some(binding) = element.get("binding") {
         let set = text_of(binding, "valueSet");
         let row = schema.value_set_row(set.split('|').next().unwrap_or_default());
-        let required = text_of(binding, "strength") == "required";
+        let required = text_of(binding, "strength") == "required"
+            && !BINDING_ERRATA.iter().any(|(p, s)| *p == text_of(element, "path") && set.starts_with(s));
         node.binding = row.map(|row| Binding { required, row });
     }
     for c in items(element, "constraint") {
@@ -231,7 +246,19 @@ fn lay(schema: &Schema, url: &str, node: &mut Node, element: Cursor<'_, '_>) {
 /// minValue[x] and maxValue[x] are comparisons of FHIRPath, units included.
 fn bound(schema: &Schema, node: &mut Node, id: &str, operator: &str, ty: &str, value: Cursor<'_, '_>) {
     let plain = |text: &str| !text.is_empty() && !text.contains(['\'', '\\']);
+    let temporal = node.ty.map_or("", |ty| schema.type_name(ty));
     let literal = match ty {
+        // A duration on a date is taken from the present for the least value, and added to it for
+        // the greatest (https://hl7.org/fhir/R4B/elementdefinition-definitions.html, minValue[x]).
+        "Quantity" | "Duration" if matches!(temporal, "date" | "dateTime" | "instant") => {
+            let number = value.get("value").and_then(Cursor::number);
+            let (sign, now) = (
+                if operator == ">=" { '-' } else { '+' },
+                if temporal == "date" { "today()" } else { "now()" },
+            );
+            let unit = calendar_unit(&text_of(value, "code"));
+            number.zip(unit).map(|(n, unit)| format!("({now} {sign} {n} {unit})"))
+        }
         "Date" | "DateTime" | "Instant" => value.as_str().map(|text| format!("@{text}")),
         "Time" => value.as_str().map(|text| format!("@T{text}")),
         _ if value.number().is_some() => value.number().map(str::to_owned),
@@ -248,6 +275,20 @@ fn bound(schema: &Schema, node: &mut Node, id: &str, operator: &str, ty: &str, v
     let human = format!("the profile allows only values {operator} {literal}");
     let constraint = Constraint { id: id.to_owned(), human, is_error: true, best_practice: false, program };
     node.constraints.push(Arc::new(constraint));
+}
+
+/// The calendar unit of a UCUM code of time.
+fn calendar_unit(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "a" => "years",
+        "mo" => "months",
+        "wk" => "weeks",
+        "d" => "days",
+        "h" => "hours",
+        "min" => "minutes",
+        "s" => "seconds",
+        _ => return None,
+    })
 }
 
 fn type_rule(node: Cursor<'_, '_>) -> TypeRule {

@@ -9,6 +9,7 @@ use crate::report::{IssueCode, Severity, resource_of};
 use crate::rules::{binding, invariant, reference};
 use crate::schema::{Special, TypeId, TypeKind};
 use crate::tape::{Cursor, Kind, NodeId};
+use crate::validate::References;
 use crate::walk::Walk;
 
 /// Deeper than this profiles are not followed: through references they may go round in circles.
@@ -65,20 +66,49 @@ pub(crate) fn resource<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>
             }
         }
     }
+    let (profiles, options) = (walk.profiles, walk.options);
+    for profile in profiles.automatic.of_type(ty) {
+        apply(walk, At::whole(node, ty), profile);
+    }
+    if let Some(profile) = profiles.automatic.vital_sign(node, ty, options.vital_signs) {
+        apply(walk, At::whole(node, ty), profile);
+    }
+    for (rule, url) in &options.entry_profiles {
+        let (name, number) = rule.split_once(':').unwrap_or((rule, ""));
+        if name == walk.schema.type_name(ty)
+            && let Some(at) = walk.bundles.last().and_then(|b| b.ordinal(node))
+            && (number.is_empty() || number.parse() == Ok(at))
+        {
+            asked_for(walk, node, ty, url);
+        }
+    }
     if node.id() == NodeId::ROOT {
         let options = walk.options;
         for url in &options.profiles {
-            match walk.profiles.find(url) {
-                Some(profile) => apply(walk, At::whole(node, ty), profile),
-                None if type_of(walk.schema, walk.profiles, url).is_some_and(|t| walk.schema.is_a(ty, t)) => {
-                }
-                None => {
-                    let text = "the profile that was asked for is in no loaded package; load its package";
-                    walk.error(node, IssueCode::NotFound, "fhir.profile.unknown", text);
-                }
-            }
+            asked_for(walk, node, ty, url);
         }
     }
+}
+
+fn asked_for<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, ty: TypeId, url: &str) {
+    match walk.profiles.find(url) {
+        Some(profile) => apply(walk, At::whole(node, ty), profile),
+        None if type_of(walk.schema, walk.profiles, url).is_some_and(|t| walk.schema.is_a(ty, t)) => {}
+        None => {
+            let text = "the profile that was asked for is in no loaded package; load its package";
+            walk.error(node, IssueCode::NotFound, "fhir.profile.unknown", text);
+        }
+    }
+}
+
+/// Whether the element at `node` conforms to a profile or is of a type, for `conformsTo()`.
+pub(crate) fn conforms_at<'t, 'a>(
+    walk: &mut Walk<'_, 't, 'a>,
+    node: Cursor<'t, 'a>,
+    ty: TypeId,
+    url: &str,
+) -> Option<bool> {
+    conforms_to(walk, At::whole(node, ty), url)
 }
 
 /// An extension against the definition its url names.
@@ -162,8 +192,9 @@ fn conforms<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, profile: usize)
 
 /// One element against one node.
 pub(super) fn element<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, node: &Node) {
-    if let Some(value) = at.node {
-        values(walk, value, at.ty, node);
+    match at.node {
+        Some(value) => values(walk, value, at.ty, node),
+        None => without_value(walk, at, node),
     }
     for constraint in &node.constraints {
         if constraint.best_practice && !walk.options.best_practice {
@@ -238,10 +269,33 @@ fn values<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, value: Cursor<'t, 'a>, ty: TypeId
         let text = format!("the profile allows at most {max} characters here");
         walk.error(value, IssueCode::TooCostly, "fhir.profile.length", text);
     }
+    if let (Some(min), Some(text)) = (node.min_length, value.as_str())
+        && text.chars().count() < min
+        && !walk.is_withheld(value.id())
+    {
+        let text = format!("the profile asks for at least {min} characters here");
+        walk.error(value, IssueCode::Value, "fhir.profile.min-length", text);
+    }
     if let Some(bound) = node.binding {
         let special = walk.schema.def(ty).map_or(Special::None, |d| d.special);
         binding::of_profile(walk, value, special, bound.row, bound.required);
     }
+}
+
+/// A primitive that has extensions only, where the profile asks for a value or for one of certain
+/// extensions in its stead.
+fn without_value<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, node: &Node) {
+    let Some(urls) = &node.value_or else { return };
+    let given = select(walk, at, "extension");
+    if given.iter().filter_map(|x| url_of(*x)).any(|url| urls.iter().any(|u| *u == url)) {
+        return;
+    }
+    let text = if urls.is_empty() {
+        "the profile asks for a value here; extensions do not stand in for it".to_owned()
+    } else {
+        format!("the profile asks for a value or the extension `{}`; give one of them", urls.join("` or `"))
+    };
+    walk.error(at.place(walk), IssueCode::Value, "fhir.profile.value", text);
 }
 
 /// Type of a choice, profiles on the type, targets of a reference.
@@ -294,7 +348,15 @@ fn target_of<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, targets: &[&st
     let Some(reference) = at.node else { return };
     let target = resolve(walk, reference);
     // What cannot be looked at is not judged by its url: the walk has checked it against the base.
-    let Some(target) = target else { return };
+    let Some(target) = target else {
+        let of_types = targets.iter().any(|url| walk.profiles.find(url).is_none());
+        if walk.options.references == References::Conform && !of_types && !walk.holds_withheld() {
+            let text = "the profile restricts what this may refer to, and the target is not in the \
+                document; add it";
+            walk.error(reference, IssueCode::NotFound, "fhir.profile.target-absent", text);
+        }
+        return;
+    };
     let ty = target.ty;
     let schema = walk.schema;
     let fits: Vec<&str> = targets
@@ -303,7 +365,8 @@ fn target_of<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, targets: &[&st
         .filter(|url| type_of(schema, walk.profiles, url).is_none_or(|wanted| schema.is_a(ty, wanted)))
         .collect();
     if fits.is_empty() {
-        reference::wrong_target(walk, reference.get("reference").unwrap_or(reference));
+        let place = reference.get("reference").or_else(|| reference.get("type"));
+        reference::wrong_target(walk, place.unwrap_or(reference));
         return;
     }
     let verdicts: Vec<Option<bool>> = fits.iter().map(|url| conforms_to(walk, target, url)).collect();

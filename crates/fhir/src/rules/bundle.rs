@@ -6,6 +6,7 @@ use super::reference::{self, is_conditional, unversioned};
 use crate::report::{IssueCode, Severity};
 use crate::rules::primitive::is_absolute;
 use crate::tape::{Cursor, Kind, NodeId};
+use crate::validate::References;
 use crate::walk::{ReferenceUse, Walk};
 
 /// What a bundle knows of its entries.
@@ -26,26 +27,53 @@ struct Entry<'t, 'a> {
     id: Option<Cow<'a, str>>,
 }
 
+/// [`Index::kind`] of a Parameters.
+const PARAMETERS: &str = "Parameters";
+
+fn list<'t, 'a>(node: Cursor<'t, 'a>, key: &str) -> impl Iterator<Item = Cursor<'t, 'a>> + use<'t, 'a> {
+    node.get(key).filter(|e| e.kind() == Kind::Array).into_iter().flat_map(Cursor::children)
+}
+
+impl<'t, 'a> Entry<'t, 'a> {
+    fn new(node: Cursor<'t, 'a>) -> Self {
+        let resource = node.get("resource").filter(|r| r.kind() == Kind::Object);
+        let text = |key| resource.and_then(|r| r.get(key)).and_then(Cursor::as_str);
+        let (ty, id) = (text("resourceType").unwrap_or_default(), text("id"));
+        Entry { node, full_url: None, resource, ty, id }
+    }
+}
+
 impl<'t, 'a> Index<'t, 'a> {
     pub(crate) fn new(bundle: Cursor<'t, 'a>) -> Self {
         let kind = bundle.get("type").and_then(Cursor::as_str).unwrap_or_default();
-        let entries: Vec<_> = bundle
-            .get("entry")
-            .filter(|e| e.kind() == Kind::Array)
-            .into_iter()
-            .flat_map(Cursor::children)
-            .map(|node| {
-                let resource = node.get("resource").filter(|r| r.kind() == Kind::Object);
-                let text = |key| resource.and_then(|r| r.get(key)).and_then(Cursor::as_str);
-                Entry {
-                    node,
-                    full_url: node.get("fullUrl").and_then(Cursor::as_str),
-                    resource,
-                    ty: text("resourceType").unwrap_or_default(),
-                    id: text("id"),
-                }
-            })
-            .collect();
+        let mut entries = Vec::new();
+        for node in list(bundle, "entry") {
+            let mut entry = Entry::new(node);
+            entry.full_url = node.get("fullUrl").and_then(Cursor::as_str);
+            entries.push(entry);
+        }
+        Index::of(kind, entries)
+    }
+
+    /// The resources of a Parameters refer to each other by type and id.
+    pub(crate) fn of_parameters(parameters: Cursor<'t, 'a>) -> Self {
+        let mut entries = Vec::new();
+        // Parts follow their parameter, so the entries stay in document order.
+        let mut open: Vec<_> = list(parameters, "parameter").collect();
+        open.reverse();
+        while let Some(node) = open.pop() {
+            let parts: Vec<_> = list(node, "part").collect();
+            open.extend(parts.into_iter().rev());
+            let mut entry = Entry::new(node);
+            entry.full_url = entry.id.as_ref().map(|id| Cow::Owned(format!("{}/{id}", entry.ty)));
+            if entry.resource.is_some() {
+                entries.push(entry);
+            }
+        }
+        Index::of(Cow::Borrowed(PARAMETERS), entries)
+    }
+
+    fn of(kind: Cow<'a, str>, entries: Vec<Entry<'t, 'a>>) -> Self {
         let mut by_url: Vec<u32> = (0u32..).zip(&entries).map(|(at, _)| at).collect();
         by_url.sort_by(|a, b| url_at(&entries, *a).cmp(&url_at(&entries, *b)).then(a.cmp(b)));
         Index { kind, entries, by_url, uses: Vec::new() }
@@ -55,6 +83,14 @@ impl<'t, 'a> Index<'t, 'a> {
         if !uses.is_empty() {
             self.uses.push((resource, uses));
         }
+    }
+
+    /// The number of a resource among the entries that hold one of its type; `None` for a resource
+    /// that is no entry's.
+    pub(crate) fn ordinal(&self, resource: Cursor<'t, 'a>) -> Option<usize> {
+        let entry = self.by_resource(resource.id()).filter(|e| e.resource == Some(resource))?;
+        let before = self.entries.iter().take_while(|e| e.node.id() < entry.node.id());
+        Some(before.filter(|e| e.ty == entry.ty).count())
     }
 
     fn is(&self, kinds: &[&str]) -> bool {
@@ -74,6 +110,9 @@ impl<'t, 'a> Index<'t, 'a> {
     }
 
     fn entry_of(&self, from: Option<&Entry<'t, 'a>>, url: &str) -> Option<&Entry<'t, 'a>> {
+        if self.kind == PARAMETERS {
+            return self.by_full_url(unversioned(url));
+        }
         let base = from.and_then(|e| e.full_url.as_deref()).and_then(reference::rest_base);
         match reference::absolute(base, unversioned(url)).as_deref() {
             Some(absolute) => self.by_full_url(absolute),
@@ -95,12 +134,16 @@ fn url_at<'e>(entries: &'e [Entry<'_, '_>], at: u32) -> Option<&'e str> {
 
 impl<'t, 'a> Walk<'_, 't, 'a> {
     pub(crate) fn open_bundle(&mut self, node: Cursor<'t, 'a>) {
-        self.bundles.push(Index::new(node));
+        let parameters = node.get("resourceType").is_some_and(|t| t.str_is(PARAMETERS));
+        self.bundles.push(if parameters { Index::of_parameters(node) } else { Index::new(node) });
     }
 
     /// All references of the bundle's resources are known now.
     pub(crate) fn close_bundle(&mut self) {
         let Some(index) = self.bundles.pop() else { return };
+        if index.kind == PARAMETERS && !self.bundles.is_empty() {
+            return; // what a parameter refers to may stand in the outer bundle
+        }
         for (resource, uses) in &index.uses {
             let entry = index.by_resource(*resource);
             for used in uses {
@@ -141,12 +184,20 @@ fn resolve<'t, 'a>(
             // Whoever is to process the bundle as a whole cannot; a collection may stay incomplete.
             let whole = index.is(&["transaction", "batch", "document", "message"]);
             let severity = if whole { Severity::Error } else { Severity::Warning };
-            walk.note(node, severity, IssueCode::NotFound, "fhir.reference.unresolved", text);
+            walk.note_above(node, severity, IssueCode::NotFound, "fhir.reference.unresolved", text);
         }
         None if index.is(&["document"]) && !is_absolute(&used.url) => {
             let text = "a document carries all that it refers to, and no entry has this full url; \
                 add the entry or correct the reference";
-            walk.error(node, IssueCode::NotFound, "fhir.reference.unresolved", text);
+            walk.error_above(node, IssueCode::NotFound, "fhir.reference.unresolved", text);
+        }
+        None if walk.options.references != References::AsFound
+            && !is_absolute(&used.url)
+            && reference::implied_type(&used.url).is_some() =>
+        {
+            let text = "no resource with this type and id stands beside this one; add it or correct \
+                the reference";
+            walk.error_above(node, IssueCode::NotFound, "fhir.reference.unresolved", text);
         }
         None => {}
     }
@@ -255,7 +306,7 @@ fn entry_rules<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, index: &Index<'t, 'a>, entry
     }
     if !is_absolute(url) {
         let text = "a full url is absolute: a url of a server, or `urn:uuid:` and a uuid";
-        walk.error(url_node, IssueCode::Value, "fhir.bundle.full-url", text);
+        walk.error_above(url_node, IssueCode::Value, "fhir.bundle.full-url", text);
     } else if let Some(name) = reference::implied_type(url) {
         // A RESTful full url ends in the type and id of its resource.
         let last = url.rsplit('/').next().unwrap_or_default();
@@ -263,7 +314,7 @@ fn entry_rules<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, index: &Index<'t, 'a>, entry
         let creates = index.is(&["transaction", "batch"]);
         if resource && !creates && (name != entry.ty || entry.id.as_deref() != Some(last)) {
             let text = "this full url ends in another type or id than its resource has; correct one";
-            walk.error(url_node, IssueCode::BusinessRule, "fhir.bundle.full-url-id", text);
+            walk.error_above(url_node, IssueCode::BusinessRule, "fhir.bundle.full-url-id", text);
         }
     }
 }

@@ -30,6 +30,9 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
 
 /// dom-3: every contained resource is referred to, or refers to its container.
 pub(crate) fn unused(walk: &mut Walk<'_, '_, '_>, contained: &[Contained<'_>]) {
+    if !walk.options.contained {
+        return;
+    }
     if walk.holds_withheld() {
         // A withheld reference may be the one that uses it.
         walk.unevaluated.withheld += contained.iter().filter(|c| !c.used).count() as u64;

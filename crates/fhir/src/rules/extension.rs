@@ -42,7 +42,7 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, r
     }
     if !is_absolute(&url) {
         let text = "the url of an extension is absolute; write it with `http://`, `https://` or `urn:`";
-        walk.error(url_node, IssueCode::Extension, "fhir.extension.relative-url", text);
+        walk.error_above(url_node, IssueCode::Extension, "fhir.extension.relative-url", text);
         return;
     }
     let schema = walk.schema;
@@ -109,7 +109,7 @@ fn known<'t, 'a>(
     if !in_context(walk, definition) {
         let text = "the definition of this extension does not allow it on this element; move or \
             remove it";
-        walk.error(node, IssueCode::Extension, "fhir.extension.context", text);
+        walk.error_above(node, IssueCode::Extension, "fhir.extension.context", text);
     }
 }
 
@@ -126,7 +126,7 @@ fn parts<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, definition: 
             .is_none_or(|u| is_absolute(&u) || schema.names(definition.parts).any(|name| name == u));
         if !known {
             let text = "the definition of the outer extension names no part with this url; correct it";
-            walk.error(url, IssueCode::Extension, "fhir.extension.part", text);
+            walk.error_above(url, IssueCode::Extension, "fhir.extension.part", text);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The constraints of the definitions, in FHIRPath. Those met everywhere have a native rule and are
 //! not evaluated again.
 
+use std::cell::RefCell;
+
 use crate::fhirpath::{CompileOptions, Context, Element, EvalLimits, Program, Services, compile};
 use crate::report::{IssueCode, Severity};
 use crate::schema::{Run, Schema, TypeId};
@@ -71,13 +73,18 @@ pub(crate) fn one<'t, 'a>(
     if !walk.options.invariants {
         return;
     }
-    let services = Known { walk };
-    let context = Context::new(walk.tape, Some(walk.schema))
+    let (tape, schema, now) = (walk.tape, walk.schema, walk.now);
+    let (resource, root) = (walk.resource, walk.root_resource);
+    let services = Known { walk: RefCell::new(&mut *walk) };
+    let mut context = Context::new(tape, Some(schema))
         .at(element)
-        .with_resource(walk.resource)
-        .with_root_resource(walk.root_resource)
+        .with_resource(resource)
+        .with_root_resource(root)
         .with_limits(EvalLimits { work: 2_000_000, text: 1 << 20 })
         .with_services(&services);
+    if let Some(now) = now {
+        context = context.with_now(now);
+    }
     let verdict = program.holds(&context);
     match verdict {
         Ok(Some(true) | None) => {}
@@ -93,7 +100,7 @@ pub(crate) fn one<'t, 'a>(
 
 /// What the loaded packages and the walk can answer.
 struct Known<'w, 'v, 't, 'a> {
-    walk: &'w Walk<'v, 't, 'a>,
+    walk: RefCell<&'w mut Walk<'v, 't, 'a>>,
 }
 
 impl Services for Known<'_, '_, '_, '_> {
@@ -103,9 +110,16 @@ impl Services for Known<'_, '_, '_, '_> {
     }
 
     fn member_of(&self, element: &Element, value_set: &str) -> Option<bool> {
-        let row = self.walk.schema.value_set_row(value_set.split('|').next()?)?;
-        let node = self.walk.tape.cursor(element.node?);
-        let special = self.walk.schema.def(element.ty?)?.special;
-        super::binding::verdict(self.walk, node, special, row)
+        let walk = self.walk.try_borrow().ok()?;
+        let row = walk.schema.value_set_row(value_set.split('|').next()?)?;
+        let node = walk.tape.cursor(element.node?);
+        let special = walk.schema.def(element.ty?)?.special;
+        super::binding::verdict(&walk, node, special, row)
+    }
+
+    fn conforms_to(&self, element: &Element, profile: &str) -> Option<bool> {
+        let mut walk = self.walk.try_borrow_mut().ok()?;
+        let node = walk.tape.cursor(element.node?);
+        crate::profile::conforms_at(&mut walk, node, element.ty?, profile)
     }
 }

@@ -1,6 +1,10 @@
 //! The XHTML of narratives (<https://hl7.org/fhir/R4/narrative.html#xhtml>, txt-1 and txt-2).
 
-use crate::tape::Cursor;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::report::IssueCode;
+use crate::tape::{Cursor, NodeId};
 use crate::walk::Walk;
 
 const TXT_1: &str = "http://hl7.org/fhir/StructureDefinition/Narrative#txt-1";
@@ -141,9 +145,17 @@ const ATTRIBUTES: &[&str] = &[
 pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, text: &str) {
     let mut links = Vec::new();
     let scanned = scan(text, &mut links);
-    for id in links.iter().filter_map(|l| l.strip_prefix('#')) {
-        // An image or link may show a contained resource.
-        let _ = walk.use_contained(id, node.id());
+    for link in &links {
+        if let Some(id) = link.strip_prefix('#') {
+            // An image or link may show a contained resource.
+            if walk.use_contained(id, node.id()).is_none() && !id.is_empty() {
+                walk.anchors.push((node.id(), (*id).to_owned()));
+            }
+        } else if names_no_place(link) {
+            let text = "a link of the narrative has a scheme that nobody can follow; use http, https, \
+                mailto or tel";
+            walk.error(node, IssueCode::Value, "fhir.narrative.link-scheme", text);
+        }
     }
     match scanned {
         Ok(true) => {}
@@ -152,6 +164,48 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, t
             walk.invariant(node, TXT_2, text);
         }
         Err(fault) => walk.invariant(node, TXT_1, fault),
+    }
+}
+
+/// A name or a script where a reader expects a place.
+fn names_no_place(link: &str) -> bool {
+    let scheme = link.split_once(':').map_or("", |(scheme, _)| scheme);
+    ["urn", "oid", "uuid", "vbscript"].iter().any(|s| scheme.eq_ignore_ascii_case(s))
+}
+
+/// Links inside the narratives, at the end of the document: the anchor is an `id` or `name` in some
+/// narrative, or the id of an element or resource.
+pub(crate) fn resolve_anchors<'t, 'a>(walk: &mut Walk<'_, 't, 'a>) {
+    let anchors = std::mem::take(&mut walk.anchors);
+    if anchors.is_empty() || walk.holds_withheld() {
+        return;
+    }
+    let mut known = BTreeSet::new();
+    let root = walk.tape.root();
+    for at in 0..root.node().next {
+        let node = walk.tape.cursor(NodeId(at));
+        if node.key_is("id") {
+            known.extend(node.as_str().map(Cow::into_owned));
+        } else if node.key_is("div")
+            && let Some(text) = node.as_str()
+        {
+            for quote in ['"', '\''] {
+                for attribute in ["id=", "name="] {
+                    let start = format!("{attribute}{quote}");
+                    let parts = text.split(&start).skip(1);
+                    known.extend(parts.filter_map(|p| p.split_once(quote)).map(|(id, _)| id.to_owned()));
+                }
+            }
+        }
+    }
+    let mut last = None;
+    for (node, anchor) in anchors {
+        if !known.contains(&anchor) && last != Some(node) {
+            last = Some(node);
+            let text = "a link inside the narrative leads to an anchor that is not there; correct it";
+            let node = walk.tape.cursor(node);
+            walk.error(node, IssueCode::NotFound, "fhir.narrative.anchor", text);
+        }
     }
 }
 

@@ -41,12 +41,12 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, r
             }
         } else if !is_absolute(&url) {
             let text = "a relative reference is written `Type/id` with a resource type of FHIR R4";
-            walk.error(reference, IssueCode::Value, "fhir.reference.form", text);
+            walk.error_above(reference, IssueCode::Value, "fhir.reference.form", text);
         }
     } else if !is_absolute(&url) && !is_conditional(&url) {
         let text = "a reference is a url, `Type/id`, or `#` and the id of a contained resource";
         let severity = if url.contains('/') { Severity::Warning } else { Severity::Error };
-        walk.note(reference, severity, IssueCode::Value, "fhir.reference.form", text);
+        walk.note_above(reference, severity, IssueCode::Value, "fhir.reference.form", text);
     }
     if let Some(container) = walk.containers.last_mut() {
         container.uses.push(ReferenceUse { node: reference.id(), url, targets });
@@ -68,14 +68,16 @@ fn local<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, id: &str, ta
         None if walk.holds_withheld() => walk.unevaluated.withheld += 1,
         None => {
             let text = "there is no contained resource with this id; add it or correct the reference";
-            walk.invariant(node, "http://hl7.org/fhir/StructureDefinition/Reference#ref-1", text);
+            let id = "http://hl7.org/fhir/StructureDefinition/Reference#ref-1";
+            walk.error_above(node, IssueCode::Invariant, id, text);
         }
     }
 }
 
+/// `node` is the member of the Reference that names the target.
 pub(crate) fn wrong_target<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
     let text = "this element may not refer to a resource of this type";
-    walk.error(node, IssueCode::Structure, "fhir.reference.target", text);
+    walk.error_above(node, IssueCode::Structure, "fhir.reference.target", text);
 }
 
 /// Whether the definition lets the element point to the type `name`.
@@ -137,7 +139,7 @@ pub(crate) fn collect<'t, 'a>(
 pub(crate) fn conditional_outside<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
     let text = "a conditional reference (`Type?…`) stands only in a transaction or batch; name the \
         resource by `Type/id`";
-    walk.error(node, IssueCode::Value, "fhir.reference.conditional", text);
+    walk.error_above(node, IssueCode::Value, "fhir.reference.conditional", text);
 }
 
 /// Base, type and id of a RESTful url: `http://a/fhir/`, `Patient/1`.

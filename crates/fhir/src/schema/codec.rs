@@ -3,12 +3,12 @@
 use sha2::{Digest, Sha256};
 
 use super::model::{
-    Child, Code, Definition, Invariant, Membership, Primitive, ProfileSource, Run, SearchParam, Slot,
+    Child, Code, Definition, Global, Invariant, Membership, Primitive, ProfileSource, Run, SearchParam, Slot,
     Special, Str, TypeDef, TypeKind, ValueSet,
 };
 use super::{PackageInfo, RULE_SET, Schema, SchemaError};
 
-const MAGIC: &[u8] = b"consilium-fhir-schema\x01";
+const MAGIC: &[u8] = b"consilium-fhir-schema\x02";
 
 pub(super) fn encode(schema: &Schema) -> Vec<u8> {
     let mut w = MAGIC.to_vec();
@@ -30,6 +30,7 @@ pub(super) fn encode(schema: &Schema) -> Vec<u8> {
     schema.definitions.put(&mut w);
     schema.profiles.put(&mut w);
     schema.names.put(&mut w);
+    schema.globals.put(&mut w);
     let check = Sha256::digest(&w);
     w.extend_from_slice(&check);
     w
@@ -63,6 +64,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Schema, SchemaError> {
             definitions: Vec::take(&mut r)?,
             profiles: Vec::take(&mut r)?,
             names: Vec::take(&mut r)?,
+            globals: Vec::take(&mut r)?,
         };
         r.is_empty().then_some(schema)
     };
@@ -115,6 +117,7 @@ structs! {
     SearchParam { code, kind, base, expression, url }
     Definition { url, ty, modifier, values, parts, contexts }
     ProfileSource { url, version, ty, base, differential, snapshot }
+    Global { ty, profile }
     PackageInfo { name, version, sha256 }
 }
 

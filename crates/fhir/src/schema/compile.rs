@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{
-    Child, Definition, Invariant, NONE, Primitive, Run, Slot, Special, Str, TypeDef, TypeKind,
+    Child, Definition, Global, Invariant, NONE, Primitive, Run, Slot, Special, Str, TypeDef, TypeKind,
 };
 use super::{PackageInfo, Schema, SchemaError, key_hash, profiles, search_params, terminology};
 use crate::deid;
@@ -126,6 +126,15 @@ pub(super) fn compile(packages: &[&[u8]], resources: &[&[u8]]) -> Result<Schema,
     for sd in docs("StructureDefinition").filter(|sd| text_of(*sd, "derivation") == "constraint") {
         if versions.insert((text_of(sd, "url"), text_of(sd, "version"))) {
             profiles::compile(&mut build, sd);
+        }
+    }
+    for guide in docs("ImplementationGuide") {
+        for global in items(guide, "global") {
+            let row = Global {
+                ty: build.text(&text_of(global, "type")),
+                profile: build.text(&text_of(global, "profile")),
+            };
+            build.schema.globals.push(row);
         }
     }
     search_params::compile(&mut build, docs("SearchParameter"));

@@ -260,6 +260,13 @@ pub(crate) struct Definition {
     pub contexts: Run,
 }
 
+/// A profile that all resources of a type conform to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Global {
+    pub ty: Str,
+    pub profile: Str,
+}
+
 /// A profile as its author wrote it: what differs from its base, to be merged when it is used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProfileSource {

@@ -20,6 +20,22 @@ const KEPT: &[&str] = &[
 ];
 const KEPT_PREFIXES: &[&str] = &["fixed", "pattern", "minValue", "maxValue"];
 
+/// Extensions that constrain like elements of their own: url, their value, and the key under which
+/// they are kept. The last two are elements of R5 in an R4 profile.
+const EXTENSIONS: &[(&str, &str, &str)] = &[
+    ("http://hl7.org/fhir/StructureDefinition/minLength", "valueInteger", "minLength"),
+    (
+        "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.valueAlternatives",
+        "valueCanonical",
+        "valueAlternatives",
+    ),
+    (
+        "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.mustHaveValue",
+        "valueBoolean",
+        "valueAlternatives",
+    ),
+];
+
 /// Keeps one constraint on a type, and compiles the value sets it binds.
 pub(super) fn compile(build: &mut Build, sd: Cursor<'_, '_>) {
     let mut list = |key: &str| match sd.get(key) {
@@ -50,6 +66,22 @@ fn reduced(build: &mut Build, list: Cursor<'_, '_>) -> String {
             let key = member.raw_key().unwrap_or_default();
             if KEPT.contains(&key) || KEPT_PREFIXES.iter().any(|p| key.starts_with(p)) {
                 out.push_str(&format!("{comma}\"{key}\":{}", member.token()));
+                comma = ",";
+            }
+        }
+        for (url, value, as_key) in EXTENSIONS {
+            let mut values = items(element, "extension")
+                .filter(|x| x.get("url").is_some_and(|u| u.str_is(url)))
+                .filter_map(|x| Some(x.get(value)?.token()).filter(|token| *token != "false"))
+                .peekable();
+            if values.peek().is_some() {
+                let values: Vec<&str> = values.collect();
+                let value = match *as_key {
+                    "minLength" => values.concat(),
+                    _ if *value == "valueBoolean" => "[]".to_owned(),
+                    _ => format!("[{}]", values.join(",")),
+                };
+                out.push_str(&format!("{comma}\"{as_key}\":{value}"));
                 comma = ",";
             }
         }

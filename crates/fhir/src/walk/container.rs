@@ -76,7 +76,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
             {
                 let text = "another element of this resource has the same id; give each its own";
                 let node = self.tape.cursor(b.1);
-                self.error(node, IssueCode::Duplicate, "fhir.element.duplicate-id", text);
+                self.error_above(node, IssueCode::Duplicate, "fhir.element.duplicate-id", text);
             }
         }
         rules::reference::collect(self, node, container.uses);

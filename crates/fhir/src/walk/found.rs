@@ -8,6 +8,8 @@ use crate::tape::{Cursor, NodeId, Tape};
 
 pub(crate) struct Found {
     node: NodeId,
+    /// The expression names the element that holds the node.
+    above: bool,
     severity: Severity,
     code: IssueCode,
     id: Cow<'static, str>,
@@ -23,6 +25,34 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         text: impl Into<Cow<'static, str>>,
     ) {
         self.note(node, Severity::Error, code, id, text);
+    }
+
+    /// As [`Walk::error`], about the element that holds `node`: line and column are those of `node`,
+    /// the expression is that of the holder, as the HL7 validator has it.
+    pub(crate) fn error_above(
+        &mut self,
+        node: Cursor<'t, 'a>,
+        code: IssueCode,
+        id: &'static str,
+        text: impl Into<Cow<'static, str>>,
+    ) {
+        self.note_above(node, Severity::Error, code, id, text);
+    }
+
+    /// As [`Walk::note`], about the element that holds `node`.
+    pub(crate) fn note_above(
+        &mut self,
+        node: Cursor<'t, 'a>,
+        severity: Severity,
+        code: IssueCode,
+        id: &'static str,
+        text: impl Into<Cow<'static, str>>,
+    ) {
+        let before = self.found.len();
+        self.note(node, severity, code, id, text);
+        if let Some(found) = self.found.get_mut(before) {
+            found.above = true;
+        }
     }
 
     /// Something found after the first `mark` findings makes the document invalid.
@@ -52,8 +82,22 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         if self.found.len() > self.options.max_issues && severity != Severity::Error {
             return;
         }
-        self.found.push(Found { node: node.id(), severity, code, id: id.into(), text: text.into() });
+        self.found.push(Found {
+            node: node.id(),
+            above: false,
+            severity,
+            code,
+            id: id.into(),
+            text: text.into(),
+        });
     }
+}
+
+/// The expression without its last step: `Patient` for `Patient.name[0]`.
+fn holder(mut expression: String) -> String {
+    let end = expression.rfind('.').unwrap_or(expression.len());
+    expression.truncate(end);
+    expression
 }
 
 pub(super) fn report<'s, 't, 'a>(
@@ -84,7 +128,11 @@ pub(super) fn report<'s, 't, 'a>(
                 code: f.code,
                 message_id: f.id,
                 node: f.node,
-                expression: placer.expression(f.node),
+                expression: if f.above {
+                    holder(placer.expression(f.node))
+                } else {
+                    placer.expression(f.node)
+                },
                 line: place.line,
                 col: place.column,
                 text: sentence(&f.text),

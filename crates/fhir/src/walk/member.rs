@@ -137,8 +137,10 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
     /// A member of type Resource: `contained`, or a resource of its own in a Bundle or Parameters.
     fn polymorphic(&mut self, value: Cursor<'t, 'a>, child: &Child) {
         if self.schema.str(child.name) == "contained" {
-            rules::contained::check(self, value);
-            self.resource(value, true);
+            if self.options.contained {
+                rules::contained::check(self, value);
+                self.resource(value, true);
+            }
         } else {
             self.resource(value, false);
         }
