@@ -17,7 +17,9 @@ use std::sync::Arc;
 use crate::fhirpath::Program;
 use crate::schema::TypeId;
 
+pub(crate) use Step as PathStep;
 use automatic::Automatic;
+pub(crate) use build::steps as discriminator_path;
 pub(crate) use check::{State, conforms_at, extension, resource};
 pub(crate) use expect::Expect;
 

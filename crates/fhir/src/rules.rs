@@ -9,6 +9,7 @@ pub(crate) mod invariant;
 pub(crate) mod narrative;
 pub(crate) mod primitive;
 pub(crate) mod reference;
+pub(crate) mod slicing;
 
 use crate::report::IssueCode;
 use crate::schema::{Primitive, Special, TypeDef, TypeKind};
@@ -36,6 +37,7 @@ pub(crate) fn whole<'t, 'a>(
         Special::Reference => reference::check(walk, node, reached),
         Special::Bundle => bundle::check(walk, node),
         Special::Attachment => datatype::attachment(walk, node),
+        Special::ElementDefinition => slicing::check(walk, node),
         Special::Quantity => datatype::quantity(walk, node),
         _ => {}
     }

@@ -203,6 +203,11 @@ impl Schema {
         })
     }
 
+    /// The types an element called `name` may have in `id`; several for a choice.
+    pub(crate) fn members_named(&self, id: TypeId, name: &str) -> Vec<TypeId> {
+        self.members(id).filter(|(_, m)| m.name == name).map(|(_, m)| m.ty).collect()
+    }
+
     /// The members of a type by JSON property name, in the order of the definition.
     pub fn members(&self, id: TypeId) -> impl Iterator<Item = (&str, Member<'_>)> {
         let slots = self.def(id).map_or(&[][..], |d| d.slots.of(&self.slots));

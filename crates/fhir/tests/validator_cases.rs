@@ -22,7 +22,7 @@ mod validator_cases {
 
     /// Agreements reached; raise them when rules are added, never lower them.
     const GATES: [(&str, usize); 4] =
-        [("tier A, JSON", 89), ("tier A, from XML", 59), ("tier B", 52), ("with a profile", 46)];
+        [("tier A, JSON", 90), ("tier A, from XML", 59), ("tier B", 52), ("with a profile", 46)];
     /// Cases called invalid that are valid; lower it, never raise it.
     const FALSE_ALARMS: usize = 1;
     /// First errors at the same place, of 100, where both say invalid.

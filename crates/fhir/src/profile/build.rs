@@ -313,7 +313,8 @@ fn discriminator(node: Cursor<'_, '_>) -> Option<Discriminator> {
     Some(Discriminator { kind, path: steps(&text_of(node, "path"))? })
 }
 
-fn steps(path: &str) -> Option<Vec<Step>> {
+/// A discriminator path; `None` if it is none.
+pub(crate) fn steps(path: &str) -> Option<Vec<Step>> {
     let mut found = Vec::new();
     let mut rest = path.trim();
     while !rest.is_empty() {

@@ -118,12 +118,12 @@ pub(super) fn compile(packages: &[&[u8]], resources: &[&[u8]]) -> Result<Schema,
         compile_structure(&mut build, *sd)?;
     }
     for sd in structures.values() {
-        if text_of(*sd, "derivation") == "constraint" {
+        if is_profile(*sd) {
             compile_definition(&mut build, *sd);
         }
     }
     let mut versions = BTreeSet::new();
-    for sd in docs("StructureDefinition").filter(|sd| text_of(*sd, "derivation") == "constraint") {
+    for sd in docs("StructureDefinition").filter(|sd| is_profile(*sd)) {
         if versions.insert((text_of(sd, "url"), text_of(sd, "version"))) {
             profiles::compile(&mut build, sd);
         }
@@ -152,6 +152,16 @@ fn is_type(sd: Cursor<'_, '_>) -> bool {
         "specialization" => true,
         "" => matches!(text_of(sd, "name").as_str(), "Element" | "Resource"),
         _ => kind == "complex-type" && text_of(sd, "type") == "Quantity",
+    }
+}
+
+/// A constraint on a type, also one that calls itself a specialisation of that very type.
+fn is_profile(sd: Cursor<'_, '_>) -> bool {
+    let own = || text_of(sd, "baseDefinition").strip_prefix(TYPE_PREFIX) == Some(&*text_of(sd, "type"));
+    match text_of(sd, "derivation").as_str() {
+        "constraint" => true,
+        "specialization" => sd.get("snapshot").is_none() && own(),
+        _ => false,
     }
 }
 
