@@ -36,6 +36,11 @@ impl Ahead {
         self.heights.entry(height).or_default().entry(sender).or_default().push(message);
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.heights.values().flat_map(BTreeMap::values).map(Vec::len).sum()
+    }
+
     /// The messages of `height`; drops those of earlier heights.
     pub(crate) fn take(&mut self, height: u64) -> Vec<Message> {
         let mut later = self.heights.split_off(&height);

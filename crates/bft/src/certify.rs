@@ -1,7 +1,7 @@
 //! Verification of certificates: members only, none twice, every signature over rebuilt bytes, enough power.
 
 use crate::context::{Address, Ctx, Height, Members, ValueId, Vote};
-use crate::wire::vote_bytes;
+use crate::wire::{is_signed, vote_bytes};
 use arc_malachitebft_core_types as types;
 use arc_malachitebft_signing_ed25519::Signature;
 use consilium_domain::ChannelId;
@@ -33,7 +33,7 @@ impl<'a> Tally<'a> {
         if !self.seen.insert(vote.address) {
             return Err(CertificateError::DuplicateVote(vote.address));
         }
-        if member.key.verify(&vote_bytes(self.channel, vote), signature).is_err() {
+        if !is_signed(&member.key, &vote_bytes(self.channel, vote), signature) {
             return Ok(false);
         }
         self.power = self.power.saturating_add(member.power);

@@ -1,10 +1,11 @@
 //! The types through which the Malachite core sees us. Its names appear here, in `effects` and in `step` only.
 
+use crate::rotation::Rotation;
 use arc_malachitebft_core_consensus as core_consensus;
 use arc_malachitebft_core_types as types;
 use arc_malachitebft_signing_ed25519::Ed25519;
 use consilium_domain::block::{Validator, ValidatorSet};
-use consilium_domain::{Digest, OrgId};
+use consilium_domain::{ChannelId, Digest, OrgId};
 use std::collections::BTreeSet;
 use std::fmt;
 use thiserror::Error;
@@ -72,6 +73,14 @@ impl types::Value for ValueId {
     }
 }
 
+/// More than two thirds is a quorum, more than one third holds an honest member, here and in the core.
+#[cfg(not(test))]
+pub(crate) fn thresholds() -> types::ThresholdParams {
+    types::ThresholdParams::default()
+}
+#[cfg(test)]
+pub(crate) use crate::sim::thresholds;
+
 /// Largest validator set: one organisation each, and `Address::NOBODY` stays free.
 pub const MAX_VALIDATORS: usize = 1024;
 
@@ -113,10 +122,17 @@ impl types::Validator<Ctx> for Member {
 pub(crate) struct Members {
     list: Vec<Member>,
     total: u64,
+    /// Places in `list` in the order in which they propose at this height.
+    order: Vec<u16>,
 }
 
 impl Members {
-    pub(crate) fn new(set: &ValidatorSet) -> Result<Self, SetError> {
+    pub(crate) fn new(
+        set: &ValidatorSet,
+        rotation: &Rotation,
+        channel: &ChannelId,
+        height: u64,
+    ) -> Result<Self, SetError> {
         let size = set.validators.len();
         if size == 0 || size > MAX_VALIDATORS {
             return Err(SetError::Size(size));
@@ -135,11 +151,12 @@ impl Members {
                 .map_err(|_| SetError::Key(organisation.clone()))?;
             list.push(Member { address: Address(index), org: organisation.clone(), key, power: *power });
         }
-        Ok(Self { list, total })
+        let members = u16::try_from(list.len()).map_err(|_| SetError::Size(size))?;
+        Ok(Self { list, total, order: rotation.order(channel, height, members) })
     }
     /// Before the first height. The core never sees it.
     pub(crate) fn none() -> Self {
-        Self { list: Vec::new(), total: 0 }
+        Self { list: Vec::new(), total: 0, order: Vec::new() }
     }
     pub(crate) fn len(&self) -> usize {
         self.list.len()
@@ -152,17 +169,18 @@ impl Members {
     }
     /// More than two thirds (strictly), the quorum of the paper.
     pub(crate) fn is_quorum(&self, power: u64) -> bool {
-        u128::from(power) * 3 > u128::from(self.total) * 2
+        thresholds().quorum.is_met(power, self.total)
     }
     /// More than one third (strictly): at least one honest member.
     pub(crate) fn is_honest(&self, power: u64) -> bool {
-        u128::from(power) * 3 > u128::from(self.total)
+        thresholds().honest.is_met(power, self.total)
     }
-    /// Round robin: member (height + round) mod n. `None` never happens, as the set is not empty.
-    pub(crate) fn proposer(&self, height: u64, round: u32) -> Option<&Member> {
-        let n = u64::try_from(self.list.len()).ok().filter(|n| *n > 0)?;
-        let at = (height % n + u64::from(round) % n) % n;
-        self.list.get(usize::try_from(at).ok()?)
+    /// `proposer(height, round)` (arXiv:1807.04938 line 2) at the height of this set, see [`Rotation::order`].
+    /// `None` never happens, as the set is not empty.
+    pub(crate) fn proposer(&self, round: u32) -> Option<&Member> {
+        let n = u32::try_from(self.order.len()).ok()?;
+        let at = usize::try_from(round.checked_rem(n)?).ok()?;
+        self.get(Address(self.order.get(at).copied()?))
     }
 }
 
@@ -282,8 +300,8 @@ impl types::Context for Ctx {
         clippy::expect_used,
         reason = "the trait has no way to fail, and `Members::new` refuses an empty set"
     )]
-    fn select_proposer<'a>(&self, set: &'a Members, height: Height, round: Round) -> &'a Member {
-        set.proposer(height.0, round.as_u32().unwrap_or(0)).expect("a validator set is never empty")
+    fn select_proposer<'a>(&self, set: &'a Members, _: Height, round: Round) -> &'a Member {
+        set.proposer(round.as_u32().unwrap_or(0)).expect("a validator set is never empty")
     }
 
     fn new_proposal(

@@ -209,7 +209,7 @@ impl Shell {
                 wire::proposal_bytes(&self.config.channel, proposal)
             }
         };
-        key.verify(&bytes, &message.signature).is_ok()
+        wire::is_signed(key, &bytes, &message.signature)
     }
 
     fn log(&mut self, height: u64, input: &crate::context::CoreInput) {

@@ -2,6 +2,7 @@
 
 use crate::Body;
 use crate::output::TimerTag;
+use crate::rotation::Rotation;
 use consilium_domain::block::ValidatorSet;
 use consilium_domain::{ChannelId, Digest, OrgId};
 use std::time::Duration;
@@ -108,6 +109,8 @@ pub enum Input {
     StartHeight {
         height: u64,
         validators: ValidatorSet,
+        /// Who proposes in which round.
+        rotation: Rotation,
         /// `false` = follow and sync but sign nothing (lost log, see the ledger design).
         participate: bool,
         /// After a restart: what the disk holds of this height. Empty otherwise.

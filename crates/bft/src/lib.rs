@@ -21,6 +21,12 @@ mod effects;
 mod input;
 mod output;
 mod recover;
+pub mod rejoin;
+mod rotation;
+#[cfg(test)]
+mod rotation_tests;
+#[cfg(test)]
+mod sim;
 mod step;
 mod sync;
 mod timers;
@@ -32,6 +38,7 @@ mod wire_tests;
 pub use context::{MAX_VALIDATORS, SetError};
 pub use input::{Config, Input, Limits, Origin, RecoveredBody, Recovery, Timeouts};
 pub use output::{Class, Evidence, Output, Poisoned, Recipient, TimerTag};
+pub use rotation::{Rotation, SLOTS_PER_MEMBER};
 pub use step::{State, step};
 
 /// Opaque bytes of a value, shared and immutable.

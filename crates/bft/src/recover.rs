@@ -3,6 +3,7 @@
 use crate::context::{CoreInput, Members};
 use crate::input::Recovery;
 use crate::output::Poisoned;
+use crate::rotation::Rotation;
 use crate::step::{Held, State};
 use crate::wal;
 use consilium_domain::block::ValidatorSet;
@@ -13,6 +14,7 @@ impl State {
         &mut self,
         height: u64,
         validators: &ValidatorSet,
+        rotation: &Rotation,
         participate: bool,
         recovery: Recovery,
     ) -> Result<(), Poisoned> {
@@ -20,7 +22,9 @@ impl State {
         if height <= current || (self.core.is_some() && !self.shell.decided) {
             return Err(Poisoned::Order { asked: height, current });
         }
-        let members = Members::new(validators).map_err(|e| Poisoned::Validators(height, e))?;
+        let channel = &self.shell.config.channel;
+        let members = Members::new(validators, rotation, channel, height)
+            .map_err(|e| Poisoned::Validators(height, e))?;
         let mut entries = Vec::new();
         for entry in &recovery.wal {
             let (of, input) = wal::decode(entry).map_err(|e| Poisoned::Log(height, e.to_string()))?;

@@ -3,7 +3,7 @@
 use crate::Body;
 use crate::buffer::Ahead;
 use crate::context::{
-    Address, CoreInput, CoreState, Ctx, Height, Members, SignedProposal, SignedVote, ValueId,
+    Address, CoreInput, CoreState, Ctx, Height, Members, SignedProposal, SignedVote, ValueId, thresholds,
 };
 use crate::input::{Config, Input, Origin};
 use crate::output::{Class, Output, Poisoned, Recipient};
@@ -102,9 +102,9 @@ pub(crate) struct Shell {
     pub signed_proposals: BTreeMap<u32, SignedProposal>,
     pub sync: Sync,
     pub failure: Option<Poisoned>,
-    ahead: Ahead,
-    hinted: BTreeMap<OrgId, Duration>,
-    answered: BTreeMap<(OrgId, u32), u8>,
+    pub ahead: Ahead,
+    pub hinted: BTreeMap<OrgId, Duration>,
+    pub answered: BTreeMap<(OrgId, u32), u8>,
 }
 
 /// Feeds one event to the state. `now` is monotonic time since any start; only differences count.
@@ -131,8 +131,8 @@ pub fn step(state: &mut State, now: Duration, input: Input) -> Result<Vec<Output
 impl State {
     fn apply(&mut self, input: Input) -> Result<(), Poisoned> {
         match input {
-            Input::StartHeight { height, validators, participate, recovery } => {
-                return self.start_height(height, &validators, participate, recovery);
+            Input::StartHeight { height, validators, rotation, participate, recovery } => {
+                return self.start_height(height, &validators, &rotation, participate, recovery);
             }
             Input::ProposeBody { height, round, body } => self.shell.on_built(height, round, body),
             Input::NetworkMessage(bytes) => {
@@ -181,7 +181,7 @@ impl State {
     pub(crate) fn new_core(&mut self, participate: bool) {
         let params = Params {
             address: self.shell.me,
-            threshold_params: types::ThresholdParams::default(),
+            threshold_params: thresholds(),
             value_payload: ValuePayload::ProposalAndParts,
             enabled: participate,
         };
@@ -304,7 +304,8 @@ impl Shell {
         }
         let genuine = match &message {
             Message::Vote(v) => wire::vote_is_signed(&self.config.channel, member, v),
-            Message::Proposal(p, _) => wire::proposal_is_genuine(&self.config.channel, &self.members, p),
+            // Whether it was this member's turn is looked at once the height has begun.
+            Message::Proposal(p, _) => wire::proposal_is_signed(&self.config.channel, member, p),
             Message::Polka(_) | Message::Round(_) | Message::Control(..) => false,
         };
         if !genuine {
@@ -438,7 +439,7 @@ impl Shell {
             return;
         }
         let n = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-        let first = self.members.proposer(self.height, round).map_or(0, |m| u32::from(m.address.0));
+        let first = self.members.proposer(round).map_or(0, |m| u32::from(m.address.0));
         let index = first.saturating_add(attempt).checked_rem(n).unwrap_or(0);
         let peer = u16::try_from(index).ok().map(Address).filter(|a| *a != self.me);
         if let Some(org) = peer.and_then(|a| self.org(a)).cloned() {
@@ -481,7 +482,7 @@ impl Shell {
             && (control.height <= self.height || self.sync.is_news(&control.sender, control.height));
         let Some(member) = self.members.by_org(&control.sender).filter(|_| useful) else { return };
         let signed = wire::control_bytes(&self.config.channel, &control);
-        if member.key.verify(&signed, &signature).is_err() {
+        if !wire::is_signed(&member.key, &signed, &signature) {
             return;
         }
         match control.what {

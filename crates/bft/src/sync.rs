@@ -10,7 +10,7 @@ use crate::{Body, certify};
 use arc_malachitebft_core_consensus::{PeerId, ProposedValue};
 use arc_malachitebft_core_types as types;
 use consilium_domain::{Digest, OrgId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{Round, Validity, ValueOrigin, ValueResponse};
 
 /// A certified body that the core has accepted or is about to.
@@ -29,9 +29,9 @@ pub(crate) struct Sync {
     /// The height that each member has shown, under its signature, to work on: it has decided those below.
     heights: BTreeMap<OrgId, u64>,
     certified: Option<Certified>,
-    /// Rotates among the members that are ahead.
-    cursor: usize,
     asked: Option<OrgId>,
+    /// Whose answers at this height were worthless: asked again only where nobody else is ahead.
+    distrusted: BTreeSet<OrgId>,
 }
 
 impl Sync {
@@ -39,10 +39,16 @@ impl Sync {
         self.heights.retain(|_, h| *h > height);
         self.certified = None;
         self.asked = None;
+        self.distrusted.clear();
     }
 
     pub(crate) fn highest(&self) -> u64 {
         self.heights.values().copied().max().unwrap_or(0)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn members(&self) -> usize {
+        self.heights.len()
     }
 
     pub(crate) fn is_news(&self, org: &OrgId, height: u64) -> bool {
@@ -80,16 +86,17 @@ impl Shell {
     /// Asks the next member that is ahead, and looks again after a while.
     pub(crate) fn sync_now(&mut self) {
         let height = self.height;
-        let ahead: Vec<OrgId> =
-            self.sync.heights.iter().filter(|(_, h)| **h > height).map(|(org, _)| org.clone()).collect();
-        if self.sync.asked.is_some() {
-            self.sync.cursor = self.sync.cursor.wrapping_add(1);
+        let sync = &mut self.sync;
+        let mut ahead: Vec<&OrgId> =
+            sync.heights.iter().filter(|(_, h)| **h > height).map(|(o, _)| o).collect();
+        if ahead.iter().any(|org| !sync.distrusted.contains(*org)) {
+            ahead.retain(|org| !sync.distrusted.contains(*org));
         }
-        let Some(at) = self.sync.cursor.checked_rem(ahead.len()) else { return };
-        if let Some(peer) = ahead.get(at) {
-            self.sync.asked = Some(peer.clone());
-            self.out.push(Output::RequestSync { height, peer: peer.clone() });
-        }
+        // The one after the last asked, by name, all around.
+        let after = |org: &&&OrgId| sync.asked.as_ref().is_some_and(|last| **org > last);
+        let Some(peer) = ahead.iter().find(after).or(ahead.first()).map(|org| (*org).clone()) else { return };
+        sync.asked = Some(peer.clone());
+        self.out.push(Output::RequestSync { height, peer });
         self.timers.set(Purpose::Sync, self.config.timeouts.sync_retry, &mut self.out);
     }
 
@@ -118,7 +125,7 @@ impl Shell {
     }
 
     fn blame(&mut self, peer: OrgId, reason: &'static str) {
-        self.sync.cursor = self.sync.cursor.wrapping_add(1);
+        self.sync.distrusted.insert(peer.clone());
         self.out.push(Output::Blame { peer, reason });
     }
 

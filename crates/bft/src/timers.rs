@@ -54,6 +54,11 @@ impl Timers {
         self.running.values().any(which)
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.running.len()
+    }
+
     /// `None` for a timer that is cancelled, replaced or of another height.
     pub(crate) fn fired(&mut self, tag: TimerTag) -> Option<Purpose> {
         if tag.height != self.height { None } else { self.running.remove(&tag.generation) }

@@ -287,6 +287,18 @@ impl Message {
     }
 }
 
+/// Ed25519 by the rules of ZIP 215.
+#[cfg(not(test))]
+pub(crate) fn is_signed(
+    key: &arc_malachitebft_signing_ed25519::PublicKey,
+    bytes: &[u8],
+    signature: &Signature,
+) -> bool {
+    key.verify(bytes, signature).is_ok()
+}
+#[cfg(test)]
+pub(crate) use crate::sim::memo::is_signed;
+
 pub(crate) fn sign_vote(channel: &ChannelId, key: &PrivateKey, vote: Vote) -> SignedVote {
     let signature = key.sign(&vote_bytes(channel, &vote));
     SignedMessage::new(vote, signature)
@@ -294,18 +306,18 @@ pub(crate) fn sign_vote(channel: &ChannelId, key: &PrivateKey, vote: Vote) -> Si
 
 pub(crate) fn vote_is_signed(channel: &ChannelId, by: &Member, vote: &SignedVote) -> bool {
     by.address == vote.message.address
-        && by.key.verify(&vote_bytes(channel, &vote.message), &vote.signature).is_ok()
+        && is_signed(&by.key, &vote_bytes(channel, &vote.message), &vote.signature)
 }
 
 pub(crate) fn proposal_is_signed(channel: &ChannelId, by: &Member, proposal: &SignedProposal) -> bool {
     by.address == proposal.message.address
-        && by.key.verify(&proposal_bytes(channel, &proposal.message), &proposal.signature).is_ok()
+        && is_signed(&by.key, &proposal_bytes(channel, &proposal.message), &proposal.signature)
 }
 
 /// Whether `round`'s proposer in `set` signed it.
 pub(crate) fn proposal_is_genuine(channel: &ChannelId, set: &Members, proposal: &SignedProposal) -> bool {
     let p = &proposal.message;
-    set.proposer(p.height.0, round_number(p.round))
+    set.proposer(round_number(p.round))
         .is_some_and(|proposer| proposal_is_signed(channel, proposer, proposal))
 }
 

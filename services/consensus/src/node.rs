@@ -12,7 +12,7 @@ use consilium_domain::genesis::{Genesis, Params};
 use consilium_domain::receipt::TxProof;
 use consilium_domain::tx::tx_id;
 use consilium_domain::{CanonError, Canonical, ChannelId, Clock, Digest, Height, OrgId};
-use consilium_ledger::{Applied, BlockError, CheckError, ReadError};
+use consilium_ledger::{Applied, BlockError, CheckError, Ledger, ReadError, committee, state};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -304,7 +304,8 @@ impl Node {
         let ledger = self.chain.ledger()?;
         let height = ledger.head().height.next().0;
         let participate = height >= self.signs_from;
-        Ok(Input::StartHeight { height, validators: ledger.validators(), participate, recovery })
+        let (validators, rotation) = (ledger.validators(), rotation(&ledger, Height(height))?);
+        Ok(Input::StartHeight { height, validators, rotation, participate, recovery })
     }
 
     /// Whether the application accepts a body, which is executed at once.
@@ -464,4 +465,20 @@ impl Node {
         self.shared.mempool.store(waiting, Ordering::Relaxed);
         self.metrics.mempool.set(&[], waiting as f64);
     }
+}
+
+/// Who proposes at a height: drawn from the id of the last block before the epoch before, which was certified when
+/// nobody could know this epoch; the genesis stands in for it in the first two.
+fn rotation(ledger: &Ledger<'_>, height: Height) -> Result<bft::Rotation, NodeError> {
+    let params = ledger.params();
+    let epoch = committee::epoch_of(params, height);
+    let seed = match epoch.checked_sub(1) {
+        None | Some(0) => ledger.genesis(),
+        Some(before) => ledger
+            .get(&state::epoch_key(before))?
+            .and_then(|id| Digest::from_slice(&id))
+            .ok_or_else(|| ReadError(format!("the seed of epoch {before} is missing")))?,
+    };
+    let since = epoch.saturating_mul(params.epoch_blocks);
+    Ok(bft::Rotation { seed, since, weights: Vec::new() })
 }
