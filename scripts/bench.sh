@@ -4,7 +4,7 @@
 #   scripts/bench.sh [NAME...]      all without names
 #
 # Libraries are measured in the bench profile, each built with its own small tree of dependencies; the services in the
-# dev profile, as the demo runs them, with all services built as `make build` does.
+# dev profile, as the demo runs them, with all services built as `make build` does. `abe-dudect` looks for leaks by time.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -13,7 +13,8 @@ libraries() {
   case $1 in
     validate-structure | validate-full | fhirpath) echo fhir ;;
     commitment | ledger-verify) echo ledger ;;
-    abe-keygen | abe-encapsulate | abe-decapsulate) echo abe ;;
+    abe-keygen | abe-encapsulate | abe-decapsulate | abe-records) echo abe ;;
+    abe-dudect) echo abe-dudect ;;
     decide) echo policy ;;
     ingest-create | ingest-transaction | ingest-read | ingest-search | exchange-read | audit-query) echo services ;;
     *)
@@ -23,8 +24,8 @@ libraries() {
   esac
 }
 
-all=(validate-structure validate-full fhirpath commitment ledger-verify abe-keygen abe-encapsulate abe-decapsulate decide
-  ingest-create ingest-transaction ingest-read ingest-search exchange-read audit-query)
+all=(validate-structure validate-full fhirpath commitment ledger-verify abe-keygen abe-encapsulate abe-decapsulate
+  abe-records abe-dudect decide ingest-create ingest-transaction ingest-read ingest-search exchange-read audit-query)
 [ $# -gt 0 ] || set -- "${all[@]}"
 
 needed=
@@ -37,6 +38,12 @@ for room in $needed; do
   if [ "$room" = services ]; then
     cargo build --locked --workspace --bins
     "${CARGO_TARGET_DIR:-target}/debug/bench" "$@"
+  elif [ "$room" = abe ]; then
+    # With its peers, in a workspace of its own: nothing else builds them.
+    cargo run --quiet --release --manifest-path e2e/peers/abe/Cargo.toml --bin consilium-abe-peers -- "$@"
+  elif [ "$room" = abe-dudect ]; then
+    # Prints what it finds and fails for a leak; no file.
+    cargo run --quiet --release --manifest-path e2e/peers/abe/Cargo.toml --bin dudect
   else
     cargo bench --locked -p "consilium-$room" --bench "$room" -- "$@"
   fi

@@ -315,6 +315,8 @@ pub struct AttributeKey {
     term: Term,
     pub(crate) k: Zeroizing<G2>,
     pub(crate) k_prime: Zeroizing<G1>,
+    /// H(GID), hashed when first needed. Public.
+    identity: OnceLock<G2>,
 }
 
 /// Issues the key of one attribute. The caller has seen a proof of the identity
@@ -361,6 +363,7 @@ fn issue_one(
         term,
         k: Zeroizing::new(shared.add(&attribute)),
         k_prime: Zeroizing::new(G1Table::generator().mul(&t)),
+        identity: OnceLock::new(),
     }
 }
 
@@ -397,13 +400,18 @@ impl AttributeKey {
         }
     }
 
+    /// H(GID) of the holder.
+    pub(crate) fn identity_point(&self) -> &G2 {
+        self.identity.get_or_init(|| hash::identity_point(&self.channel, &self.gid))
+    }
+
     /// Whether e(g1,K) = A · e(Y,H(GID)) · e(K',F(u)).
     pub(crate) fn satisfies(&self, a: &Gt, y: &G1) -> bool {
-        let identity = hash::identity_point(&self.channel, &self.gid);
+        let identity = self.identity_point();
         let attribute = hash::attribute_point(&self.channel, &self.term);
         let (minus_y, minus_k) = (y.neg(), Zeroizing::new(self.k_prime.neg()));
         let product =
-            multi_pairing(&[(G1::generator(), &self.k), (&minus_y, &identity), (&minus_k, &attribute)]);
+            multi_pairing(&[(G1::generator(), &self.k), (&minus_y, identity), (&minus_k, &attribute)]);
         product.public_eq(a)
     }
 
@@ -416,7 +424,7 @@ impl AttributeKey {
             *k = k.add(&next);
             *k_prime = k_prime.add(&next_prime);
         }
-        Self { channel: channel.to_owned(), gid: gid.clone(), term, k, k_prime }
+        Self { channel: channel.to_owned(), gid: gid.clone(), term, k, k_prime, identity: OnceLock::new() }
     }
 
     /// Suite, channel, identity, authority, attribute, K (96 bytes) and K' (48 bytes).
@@ -462,6 +470,7 @@ impl AttributeKey {
             term: attribute.at(&authority),
             k: Zeroizing::new(k),
             k_prime: Zeroizing::new(k_prime),
+            identity: OnceLock::new(),
         })
     }
 }

@@ -220,7 +220,9 @@ pub fn decapsulate(
         .ok_or_else(not_satisfied)?;
 
     let context_hash = context.hash(&header.policy, &keys);
-    let z = rows::decrypt(&used, &hash::identity_point(&context.channel, gid));
+    // All keys found are of this identity and channel, so any of them has its point.
+    let first = used.first().ok_or_else(not_satisfied)?;
+    let z = rows::decrypt(&used, first.key.identity_point());
     let z = Zeroizing::new(z.to_bytes());
     let m = Zeroizing::new(mask(z.as_ref(), &context_hash, &header.masked));
     let again = encrypt(&header.policy, &lsss, &keys, &m, &context_hash);

@@ -50,6 +50,8 @@ pub enum Unit {
     Microseconds,
     /// Milliseconds for one operation; lower is better.
     Milliseconds,
+    /// Operations in a second of CPU time; higher is better.
+    PerSecond,
 }
 
 impl Unit {
@@ -58,11 +60,22 @@ impl Unit {
             Unit::MegabytesPerSecond => "MB/s",
             Unit::Microseconds => "us",
             Unit::Milliseconds => "ms",
+            Unit::PerSecond => "1/s",
         }
     }
 
     fn better(self) -> &'static str {
-        if self == Unit::MegabytesPerSecond { "higher" } else { "lower" }
+        if matches!(self, Unit::MegabytesPerSecond | Unit::PerSecond) { "higher" } else { "lower" }
+    }
+
+    /// How many times better the median of `ours` is than that of `theirs`.
+    fn ratio(self, ours: &Value, theirs: &Value) -> io::Result<Value> {
+        let median = |summary: &Value| summary.get("median").and_then(Value::as_f64);
+        let (Some(ours), Some(theirs)) = (median(ours), median(theirs)) else {
+            return Err(io::Error::other("a summary has no median"));
+        };
+        let higher = self.better() == "higher";
+        Ok(json!(rounded(if higher { ours / theirs } else { theirs / ours })))
     }
 
     /// `amount` is bytes for a rate, operations otherwise.
@@ -72,6 +85,7 @@ impl Unit {
             Unit::MegabytesPerSecond => amount * 1e3 / nanos,
             Unit::Microseconds => nanos / amount / 1e3,
             Unit::Milliseconds => nanos / amount / 1e6,
+            Unit::PerSecond => amount * 1e9 / nanos,
         }
     }
 }
@@ -151,8 +165,15 @@ fn rounded(figure: f64) -> f64 {
 pub struct Report {
     name: &'static str,
     unit: Unit,
-    peers: Vec<(&'static str, &'static str)>,
+    peers: Vec<(&'static str, Peer)>,
     conditions: Vec<(String, String)>,
+}
+
+/// Something else that does the same operation.
+#[derive(Debug, Clone)]
+enum Peer {
+    Measured(Series),
+    Missing(&'static str),
 }
 
 impl Report {
@@ -164,7 +185,14 @@ impl Report {
     /// A peer that was not measured, and why.
     #[must_use]
     pub fn missing(mut self, peer: &'static str, why: &'static str) -> Self {
-        self.peers.push((peer, why));
+        self.peers.push((peer, Peer::Missing(why)));
+        self
+    }
+
+    /// A peer measured in the same rounds, in the same unit.
+    #[must_use]
+    pub fn peer(mut self, peer: &'static str, samples: Series) -> Self {
+        self.peers.push((peer, Peer::Measured(samples)));
         self
     }
 
@@ -189,14 +217,28 @@ impl Report {
             rows.push((format!("also: {}", series.label), summary.clone()));
             variants.insert(series.label.clone(), summary);
         }
-        let peers: Map<String, Value> =
-            self.peers.iter().map(|(peer, why)| ((*peer).to_owned(), json!({ "missing": why }))).collect();
+        let (mut peers, mut ratios) = (Map::new(), Map::new());
+        for (peer, samples) in &self.peers {
+            let told = match samples {
+                Peer::Missing(why) => json!({ "missing": why }),
+                Peer::Measured(samples) => {
+                    let summary = samples.summary(unit)?;
+                    ratios.insert((*peer).to_owned(), unit.ratio(&own, &summary)?);
+                    rows.push((format!("peer: {peer}, {}", samples.label), summary.clone()));
+                    summary
+                }
+            };
+            peers.insert((*peer).to_owned(), told);
+        }
         let conditions: Map<String, Value> =
             self.conditions.iter().map(|(key, text)| (key.clone(), json!(text))).collect();
         let mut out = json!({
             "name": self.name, "unit": unit.name(), "better": unit.better(), "ours": own, "peers": peers,
         });
         if let Some(object) = out.as_object_mut() {
+            if !ratios.is_empty() {
+                object.insert("ratio".to_owned(), ratios.clone().into());
+            }
             if !variants.is_empty() {
                 object.insert("also".to_owned(), variants.into());
             }
@@ -208,10 +250,16 @@ impl Report {
             std::fs::create_dir_all(folder)?;
         }
         std::fs::write(&file, format!("{out:#}\n"))?;
-        say(&self.table(&rows, ours.len(), &file))
+        say(&self.table(&rows, &ratios, ours.len(), &file))
     }
 
-    fn table(&self, rows: &[(String, Value)], rounds: usize, file: &Path) -> String {
+    fn table(
+        &self,
+        rows: &[(String, Value)],
+        ratios: &Map<String, Value>,
+        rounds: usize,
+        file: &Path,
+    ) -> String {
         let (unit, better) = (self.unit.name(), self.unit.better());
         let mut text =
             format!("\n{} [{unit}, {better} is better, {rounds} rounds] {}\n", self.name, file.display());
@@ -222,8 +270,13 @@ impl Report {
             let (least, middle, p95, p99) = (cell("min"), cell("median"), cell("p95"), cell("p99"));
             let _ = writeln!(text, "  {label:<width$} {least:>10} {middle:>10} {p95:>10} {p99:>10}");
         }
-        for (peer, why) in &self.peers {
-            let _ = writeln!(text, "  {:<width$} missing: {why}", format!("peer: {peer}"));
+        for (peer, ratio) in ratios {
+            let _ = writeln!(text, "  {:<width$} {ratio:>10} times (medians)", format!("better than {peer}"));
+        }
+        for (peer, samples) in &self.peers {
+            if let Peer::Missing(why) = samples {
+                let _ = writeln!(text, "  {:<width$} missing: {why}", format!("peer: {peer}"));
+            }
         }
         for (key, condition) in &self.conditions {
             let _ = writeln!(text, "  {key}: {condition}");
@@ -345,6 +398,14 @@ mod tests {
         assert_eq!(one, json!({ "min": 0.5, "median": 0.5, "p95": 0.5 }));
         let rate = series(&[(2_000_000, 1_000_000_000)]).summary(Unit::MegabytesPerSecond).unwrap();
         assert_eq!(rate["median"], 2.0);
+    }
+
+    #[test]
+    fn a_ratio_above_one_is_better_for_us() {
+        let (half, whole) = (json!({ "median": 0.5 }), json!({ "median": 1.0 }));
+        assert_eq!(Unit::Milliseconds.ratio(&half, &whole).unwrap(), 2.0);
+        assert_eq!(Unit::MegabytesPerSecond.ratio(&half, &whole).unwrap(), 0.5);
+        assert!(Unit::Milliseconds.ratio(&json!({}), &whole).is_err());
     }
 
     #[test]

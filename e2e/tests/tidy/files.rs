@@ -141,6 +141,11 @@ pub fn listed(folder: &str) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// Whether a file lies in a workspace of its own below a package: what only `make bench` or a fuzzer builds.
+fn apart(package: &Path, file: &Path) -> bool {
+    file.ancestors().skip(1).take_while(|folder| *folder != package).any(|folder| folder.join("Cargo.toml").exists())
+}
+
 fn rust_files(package: &Package) -> BTreeSet<PathBuf> {
     let folder = package.folder();
     let fixtures = format!("{folder}/tests/corpus/");
@@ -148,6 +153,7 @@ fn rust_files(package: &Package) -> BTreeSet<PathBuf> {
         .into_iter()
         .filter(|name| name.ends_with(".rs") && !name.starts_with(&fixtures))
         .map(|name| root().join(name))
+        .filter(|path| !apart(&root().join(&folder), path))
         .filter(|path| path.exists())
         .collect()
 }

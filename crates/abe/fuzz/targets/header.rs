@@ -1,0 +1,29 @@
+//! Headers: no panic; what is accepted has one encoding. Input as it comes, and input cut or repeated to the length that
+//! its policy asks for, so that group elements are reached.
+#![no_main]
+
+use consilium_abe::{AccessPolicy, Header};
+use libfuzzer_sys::fuzz_target;
+
+const ROW: usize = 768;
+
+fn read(data: &[u8]) {
+    if let Ok(header) = Header::from_bytes(data) {
+        assert_eq!(header.to_bytes(), data);
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    read(data);
+    let Some((count, rest)) = data.split_first() else { return };
+    let rows = usize::from(count % 3) + 1;
+    let terms: Vec<String> = (0..rows).map(|row| format!("a{row}@b")).collect();
+    let policy = AccessPolicy::parse(&terms.join(" AND ")).expect("a policy").canonical_bytes();
+    let mut bytes = 1u16.to_be_bytes().to_vec();
+    bytes.extend((policy.len() as u64).to_be_bytes());
+    bytes.extend(&policy);
+    if !rest.is_empty() {
+        bytes.extend(rest.iter().cycle().take(rows * ROW + 32));
+    }
+    read(&bytes);
+});
