@@ -3,6 +3,19 @@
 //! Every property of every type gets one action when the schema is compiled. A leaf is kept only if
 //! its own action and those of all elements above it say so. A type or element that no list names is
 //! withheld: a forgotten rule costs a check, not a patient's privacy.
+//!
+//! A [`Policy`] refines the table by a configuration, and also rewrites records for export.
+
+mod config;
+mod export;
+mod policy;
+mod transform;
+
+pub use config::{ConfigError, ShiftScope};
+pub use export::{ExportError, Secrets};
+pub use policy::Policy;
+
+pub(crate) use policy::At;
 
 /// What happens to a leaf in a projection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

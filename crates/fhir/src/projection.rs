@@ -4,7 +4,7 @@
 //! [`Validator::validate_projection`] checks everything that can be checked without the withheld
 //! values: structure, cardinality, types and all that is visible. A withheld leaf counts as present.
 
-use crate::deid::{Action, KEPT_EXTENSIONS, is_age_unit};
+use crate::deid::{Action, At, KEPT_EXTENSIONS, Policy, is_age_unit};
 use crate::leaves::{LeafKind, RebuildError, leaves, rebuild};
 use crate::report::Report;
 use crate::schema::{Schema, TypeId, TypeKind};
@@ -16,14 +16,26 @@ use crate::validate::{Options, Validator};
 ///
 /// Leaves that the schema does not know are withheld. `resourceType` is always kept.
 pub fn project(tape: &Tape<'_>, node: NodeId, schema: &Schema) -> Vec<(usize, Action)> {
-    let mut pass = Pass { schema, actions: Vec::new() };
+    run(tape, node, schema, None)
+}
+
+/// As [`project`], with the rules of a policy: the first one that matches a leaf or something around
+/// it decides, and the built-in table where none does. A leaf is shown only if its token may stay as
+/// it is.
+pub fn project_with(tape: &Tape<'_>, node: NodeId, schema: &Schema, policy: &Policy) -> Vec<(usize, Action)> {
+    run(tape, node, schema, Some(policy))
+}
+
+fn run(tape: &Tape<'_>, node: NodeId, schema: &Schema, policy: Option<&Policy>) -> Vec<(usize, Action)> {
+    let mut pass = Pass { schema, policy, actions: Vec::new() };
     let root = tape.cursor(node);
-    pass.resource(root, Action::Keep);
+    pass.resource(root, Action::Keep, &At::default());
     pass.actions.into_iter().enumerate().collect()
 }
 
 struct Pass<'s> {
     schema: &'s Schema,
+    policy: Option<&'s Policy>,
     actions: Vec<Action>,
 }
 
@@ -39,18 +51,21 @@ impl Pass<'_> {
         }
     }
 
-    fn resource(&mut self, node: Cursor<'_, '_>, action: Action) {
+    fn resource(&mut self, node: Cursor<'_, '_>, action: Action, at: &At) {
         let ty = node
             .get("resourceType")
             .and_then(Cursor::as_str)
             .and_then(|name| self.schema.resource_type(&name));
         match ty {
-            Some(ty) if !node.has_no_children() => self.object(node, ty, action),
+            Some(ty) if !node.has_no_children() => {
+                let at = self.policy.map_or_else(At::default, |p| p.below(self.schema, at, "", ty));
+                self.object(node, ty, action, &at);
+            }
             _ => self.all(node, Action::Withhold),
         }
     }
 
-    fn object(&mut self, node: Cursor<'_, '_>, ty: TypeId, action: Action) {
+    fn object(&mut self, node: Cursor<'_, '_>, ty: TypeId, action: Action, at: &At) {
         let schema = self.schema;
         let Some(def) = schema.def(ty) else { return self.all(node, Action::Withhold) };
         let age = tells_age(node);
@@ -76,30 +91,38 @@ impl Pass<'_> {
             // Beside a primitive stand only an id and extensions, which decide for themselves.
             let own = if beside { action } else { own };
             let member_type = TypeId(slot.ty);
+            let mut below = At::default();
+            if let Some(policy) = self.policy {
+                let child = schema.children(def).get(usize::from(slot.child));
+                let name = child.map_or("", |c| schema.str(c.name));
+                below = policy.below(schema, at, name, member_type);
+            }
             if member.kind() == Kind::Array && !member.has_no_children() {
                 for item in member.children() {
-                    self.value(item, member_type, own, extension);
+                    self.value(item, member_type, own, extension, &below);
                 }
             } else {
-                self.value(member, member_type, own, extension);
+                self.value(member, member_type, own, extension, &below);
             }
         }
     }
 
-    fn value(&mut self, node: Cursor<'_, '_>, ty: TypeId, action: Action, extension: bool) {
+    fn value(&mut self, node: Cursor<'_, '_>, ty: TypeId, action: Action, extension: bool, at: &At) {
+        let decided = self.policy.and_then(|policy| policy.projected(at));
+        let action = decided.unwrap_or(action);
         if node.kind() != Kind::Object || node.has_no_children() {
             let shown = node.kind().is_scalar();
             return self.all(node, if shown { action } else { Action::Withhold });
         }
         if extension {
             let url = node.get("url").and_then(Cursor::as_str).unwrap_or_default();
-            if !KEPT_EXTENSIONS.contains(&&*url) {
+            if !KEPT_EXTENSIONS.contains(&&*url) && decided != Some(Action::Keep) {
                 return self.all(node, Action::Withhold);
             }
         }
         match self.schema.def(ty) {
-            Some(def) if def.kind == TypeKind::Resource => self.resource(node, action),
-            _ => self.object(node, ty, action),
+            Some(def) if def.kind == TypeKind::Resource => self.resource(node, action, at),
+            _ => self.object(node, ty, action, at),
         }
     }
 }

@@ -146,6 +146,9 @@ pub struct Report {
     pub issues: Vec<Issue>,
     /// What was not checked.
     pub unevaluated: Unevaluated,
+    /// Constraints and bindings that were decided, for a comparison with what was not. Those with a
+    /// rule of their own (ele-1, ext-1, bdl-* and the like) are not counted.
+    pub evaluated: u64,
 }
 
 impl Report {
@@ -171,7 +174,7 @@ impl Report {
             col: error.column(),
             text: sentence(&error.kind().to_string()),
         };
-        Report { issues: vec![issue], unevaluated: Unevaluated::default() }
+        Report { issues: vec![issue], unevaluated: Unevaluated::default(), evaluated: 0 }
     }
 
     /// A FHIR R4 OperationOutcome (<https://hl7.org/fhir/R4/operationoutcome.html>) with one issue

@@ -58,6 +58,7 @@ pub(crate) struct Walk<'v, 't, 'a> {
     pub now: Option<Temporal>,
     pub found: Vec<Found>,
     pub unevaluated: Unevaluated,
+    pub evaluated: u64,
     /// From the innermost resource that is no contained one down to the current object.
     pub trail: Vec<Step>,
     pub containers: Vec<Container<'a>>,
@@ -89,6 +90,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             now: options.as_of.as_deref().and_then(midnight),
             found: Vec::new(),
             unevaluated: Unevaluated::default(),
+            evaluated: 0,
             trail: Vec::new(),
             containers: Vec::new(),
             bundles: Vec::new(),
@@ -106,7 +108,8 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         self,
         placer: impl FnOnce(&'t Tape<'a>) -> crate::report::Placer<'p, 't, 'a>,
     ) -> Report {
-        found::report(self.tape, self.found, self.unevaluated, self.options.max_issues, placer)
+        let Walk { tape, found, unevaluated, evaluated, options, .. } = self;
+        found::report(tape, found, unevaluated, evaluated, options.max_issues, placer)
     }
 
     /// The value of this leaf is unknown; counts the check that is not made.

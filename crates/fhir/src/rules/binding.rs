@@ -12,7 +12,7 @@ pub(crate) fn code<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, ro
     let schema = walk.schema;
     let Some(set) = schema.value_set(row) else { return };
     match holds(walk, set, text, None) {
-        Some(true) => {}
+        Some(true) => walk.evaluated += 1,
         Some(false) => refuse(walk, node, set),
         None => walk.unevaluated.terminology += 1,
     }
@@ -34,7 +34,7 @@ pub(crate) fn of_profile<'t, 'a>(
     let schema = walk.schema;
     let Some(set) = schema.value_set(row) else { return };
     match verdict(walk, node, special, row) {
-        Some(true) => {}
+        Some(true) => walk.evaluated += 1,
         Some(false) if required => refuse(walk, node, set),
         Some(false) => {
             let text = format!(

@@ -87,10 +87,11 @@ pub(crate) fn one<'t, 'a>(
     }
     let verdict = program.holds(&context);
     match verdict {
-        Ok(Some(true) | None) => {}
+        Ok(Some(true) | None) => walk.evaluated += 1,
         // A withheld value may be what makes it fail.
         _ if walk.holds_withheld() => walk.unevaluated.withheld += 1,
         Ok(Some(false)) => {
+            walk.evaluated += 1;
             let text = format!("this constraint fails: {}", human.trim_end_matches('.'));
             walk.note(place, severity, IssueCode::Invariant, id(), text);
         }
