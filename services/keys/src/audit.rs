@@ -2,6 +2,7 @@
 //! has acknowledged it.
 
 use crate::error::KeysError;
+use crate::motion::Officer;
 use crate::vault::{Vault, VaultError};
 use consilium_abe::rand_core::RngCore;
 use consilium_contracts::Message;
@@ -171,6 +172,17 @@ async fn deliver(vault: Arc<Vault>, kit: Kit, name: String, pause: Duration) -> 
     }
 }
 
+/// System of class ids in events.
+const CLASS: &str = "urn:consilium:class";
+
+/// What officers did: the verb, who they are, about what, and one thing more.
+pub(crate) struct Deed<'a> {
+    pub verb: &'a str,
+    pub by: &'a str,
+    pub target: &'a str,
+    pub detail: Option<(&'a str, &'a str)>,
+}
+
 /// Who and when, for an event.
 pub(crate) struct Scene<'a> {
     pub organisation: &'a OrgId,
@@ -183,14 +195,28 @@ impl Scene<'_> {
     pub(crate) fn opened(&self, request: &OpenRequest, outcome: Option<&KeysError>) -> Value {
         let caller = request.claims.as_ref().map_or("", |claims| claims.subject.as_str());
         let class = class(&request.custodian, &request.class_id, request.epoch);
-        self.event("key-opened", "E", caller, &class, outcome)
+        self.event("key-opened", "E", caller, (CLASS, &class), None, outcome)
     }
 
     /// `keys.policy` as an event.
     pub(crate) fn changed(&self, request: &PolicyRequest, outcome: Option<&KeysError>) -> Value {
         let what = if request.rotate { "key-rotated" } else { "key-rewrapped" };
         let class = class(self.organisation.as_str(), &request.class_id, 0);
-        self.event(what, "U", "ingest", &class, outcome)
+        self.event(what, "U", "ingest", (CLASS, &class), None, outcome)
+    }
+
+    /// A vault that was opened at the start of the process, and how.
+    pub(crate) fn unsealed(&self, method: &str, officers: &[Officer]) -> Value {
+        let names = officers.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(" ");
+        let detail = Some(("officers", names.as_str()));
+        self.event("keys-unsealed", "E", "keys", ("urn:consilium:seal", method), detail, None)
+    }
+
+    /// What officers did, or tried to do.
+    pub(crate) fn administered(&self, deed: &Deed<'_>, outcome: Option<&KeysError>) -> Value {
+        let subtype = format!("keys-{}", deed.verb);
+        let target = shown(deed.target);
+        self.event(&subtype, "E", deed.by, ("urn:consilium:keys", &target), deed.detail, outcome)
     }
 
     /// An R4 AuditEvent (hl7.org/fhir/R4/auditevent.html): DICOM's "Use of Restricted Function", with our own
@@ -200,7 +226,8 @@ impl Scene<'_> {
         subtype: &str,
         action: &str,
         caller: &str,
-        class: &str,
+        (system, target): (&str, &str),
+        detail: Option<(&str, &str)>,
         error: Option<&KeysError>,
     ) -> Value {
         let mut id = [0; 16];
@@ -235,7 +262,7 @@ impl Scene<'_> {
             }],
             "source": {"observer": {"identifier": {"value": self.organisation.as_str()}, "display": "keys"}},
             "entity": [{
-                "what": {"identifier": {"system": "urn:consilium:class", "value": class}},
+                "what": {"identifier": {"system": system, "value": target}},
                 "type": {
                     "system": "http://terminology.hl7.org/CodeSystem/audit-entity-type",
                     "code": "2",
@@ -248,6 +275,11 @@ impl Scene<'_> {
                 }
             }]
         });
+        let entity = event.pointer_mut("/entity/0").and_then(Value::as_object_mut);
+        if let (Some((kind, value)), Some(entity)) = (detail, entity) {
+            let value = shown(value);
+            entity.insert("detail".to_owned(), json!([{"type": kind, "valueString": value}]));
+        }
         if let (Some(error), Some(event)) = (error, event.as_object_mut()) {
             event.insert("outcomeDesc".to_owned(), json!(error.code()));
         }

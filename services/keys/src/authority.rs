@@ -2,20 +2,18 @@
 
 use crate::config::Mapping;
 use crate::vault::{Vault, VaultError};
+use consilium_abe::guardians::{Group, Share};
 use consilium_abe::rand_core::CryptoRngCore;
 use consilium_abe::sealing::AUTHORITY_FILE;
 use consilium_abe::{
-    AbeError, AccessPolicy, Attribute, AttributeKey, AuthorityName, AuthorityPublicKey, AuthoritySecretKey,
-    Gid, PublicKeys, authority,
+    AbeError, AccessPolicy, Attribute, AttributeKey, AttributeSet, AuthorityName, AuthorityPublicKey,
+    AuthoritySecretKey, Gid, PublicKeys, Term, authority,
 };
-use consilium_contracts::v1::Claims;
 use consilium_domain::genesis::Genesis;
 use consilium_domain::{ChannelId, OrgId};
 use std::collections::BTreeSet;
 use thiserror::Error;
-
-/// Longest list of roles that a caller may have.
-const MAX_ROLES: usize = 64;
+use zeroize::Zeroizing;
 
 /// The authority cannot work with this genesis and vault.
 #[derive(Debug, Error)]
@@ -28,7 +26,7 @@ pub enum AuthorityError {
     PublicKey { organisation: OrgId, cause: AbeError },
     #[error("the authority key of `{0}` in the genesis names another channel or organisation")]
     Mismatch(OrgId),
-    #[error("the vault has no `{AUTHORITY_FILE}`: make the authority first (`consilium keys`)")]
+    #[error("the vault has no `{AUTHORITY_FILE}`: make the authority first (`consilium keys init`)")]
     NoSecret,
     #[error("`{AUTHORITY_FILE}`: {0}")]
     Secret(AbeError),
@@ -36,13 +34,14 @@ pub enum AuthorityError {
     OtherSecret,
     #[error("`mapping` for role `{role}`: {cause}")]
     Mapping { role: String, cause: AbeError },
+    #[error("`mapping` for role `{0}` names an epoch: epochs move by the clock")]
+    MappingEpoch(String),
     #[error(transparent)]
     Vault(#[from] VaultError),
 }
 
 /// The authority, and the public keys of all members'.
 pub struct Authority {
-    organisation: OrgId,
     name: AuthorityName,
     secret: AuthoritySecretKey,
     public_keys: PublicKeys,
@@ -96,50 +95,69 @@ impl Authority {
             .map(|rule| {
                 let attribute = Attribute::parse(&rule.attribute)
                     .map_err(|cause| AuthorityError::Mapping { role: rule.role.clone(), cause })?;
+                if !attribute.epoch().is_empty() {
+                    return Err(AuthorityError::MappingEpoch(rule.role.clone()));
+                }
                 Ok((rule.role.clone(), attribute))
             })
             .collect::<Result<_, AuthorityError>>()?;
-        Ok(Self { organisation: organisation.clone(), name, secret, public_keys, mapping })
+        Ok(Self { name, secret, public_keys, mapping })
     }
 
     pub fn public_keys(&self) -> &PublicKeys {
         &self.public_keys
     }
 
-    /// The identity that all of a caller's attribute keys are bound to: `<organisation>/<subject>`. Nothing if
-    /// the subject is empty or has characters outside visible ASCII.
-    pub fn gid(&self, claims: &Claims) -> Option<Gid> {
-        if claims.subject.is_empty() {
-            return None;
-        }
-        Gid::new(&format!("{}/{}", self.organisation, claims.subject)).ok()
+    pub fn name(&self) -> &AuthorityName {
+        &self.name
     }
 
-    /// The attributes that the mapping gives to a caller.
-    pub fn attributes(&self, claims: &Claims) -> BTreeSet<Attribute> {
-        let roles = claims.roles.get(..claims.roles.len().min(MAX_ROLES)).unwrap_or_default();
-        self.mapping
-            .iter()
-            .filter(|(role, _)| roles.contains(role))
-            .map(|(_, attribute)| attribute.clone())
-            .collect()
+    /// The secret key's bytes, for a backup or for guardians.
+    pub fn secret_bytes(&self) -> Zeroizing<Vec<u8>> {
+        self.secret.to_bytes()
     }
 
-    /// Attribute keys for what `policy` asks of this authority and the caller has; nothing when that does not
-    /// satisfy the policy.
+    /// The secret key in shares, for `(threshold, guardians)`.
+    pub fn share(
+        &self,
+        size: (u8, u8),
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<(Group, Vec<Share>), AbeError> {
+        let missing = AbeError::InvalidName { what: "authority", rule: "that the genesis names" };
+        let public = self.public_keys.get(&self.name).ok_or(missing)?;
+        Group::deal(&self.secret, public, size, rng)
+    }
+
+    /// The attributes, without an epoch, that the mapping gives for roles.
+    pub fn attributes(&self, roles: &BTreeSet<String>) -> BTreeSet<Attribute> {
+        let held = self.mapping.iter().filter(|(role, _)| roles.contains(role));
+        held.map(|(_, attribute)| attribute.clone()).collect()
+    }
+
+    /// Attribute keys for what `policy` asks of this authority in one of the weeks `epochs` and the caller has;
+    /// nothing when that does not satisfy the policy. No key is issued for an attribute without a week, which
+    /// would never end.
     pub fn issue(
         &self,
         policy: &AccessPolicy,
         gid: &Gid,
         attributes: &BTreeSet<Attribute>,
+        epochs: &BTreeSet<String>,
         rng: &mut dyn CryptoRngCore,
     ) -> Option<Vec<AttributeKey>> {
-        let held = attributes.iter().map(|attribute| attribute.at(&self.name)).collect();
+        let has = |term: &Term| {
+            let asked = term.attribute();
+            let same = |held: &&Attribute| held.name() == asked.name() && held.value() == asked.value();
+            *term.authority() == self.name
+                && asked.version() == 0
+                && epochs.contains(asked.epoch())
+                && attributes.iter().any(|held| same(&held))
+        };
+        let held: AttributeSet = policy.terms().into_iter().filter(has).collect();
         if !policy.satisfied_by(&held) {
             return None;
         }
-        let asked: BTreeSet<_> = policy.terms().into_iter().filter(|term| held.contains(term)).collect();
-        let asked: Vec<Attribute> = asked.iter().map(|term| term.attribute().clone()).collect();
+        let asked: Vec<Attribute> = held.iter().map(|term| term.attribute().clone()).collect();
         Some(authority::issue_all(&self.secret, gid, &asked, rng))
     }
 }

@@ -27,6 +27,16 @@ impl<K: Ord + Clone, V> Bounded<K, V> {
         self.values.get(key).filter(|entry| entry.expires > now).map(|entry| &entry.value)
     }
 
+    /// Removes a value and gives it, if it is there and not too old.
+    pub(crate) fn take(&mut self, key: &K, now: Duration) -> Option<V> {
+        self.values.remove(key).filter(|entry| entry.expires > now).map(|entry| entry.value)
+    }
+
+    /// Removes every value whose key is one of these.
+    pub(crate) fn forget(&mut self, these: impl Fn(&K) -> bool) {
+        self.values.retain(|key, _| !these(key));
+    }
+
     pub(crate) fn insert(&mut self, key: K, value: V, now: Duration) {
         if self.capacity == 0 {
             return;
@@ -73,6 +83,9 @@ mod tests {
         assert_eq!(map.get(&2, 12 * S), None, "too old");
         map.insert(9, 9, 30 * S);
         assert_eq!(map.len(), (1, 1));
+        assert_eq!((map.take(&9, 31 * S), map.take(&9, 31 * S)), (Some(9), None));
+        map.insert(7, 7, 32 * S);
+        assert_eq!(map.take(&7, 42 * S), None, "too old");
     }
 
     #[test]

@@ -8,8 +8,10 @@ use consilium_abe::{AbeError, AccessPolicy, Header, KemContext, PublicKeys, Secr
 use consilium_domain::{CanonError, Canonical, ChannelId, Decoder, Encoder, OrgId};
 use zeroize::Zeroizing;
 
-/// First octets of a class header and of a class file.
+/// First octets of a class header.
 const FORMAT: u16 = 1;
+/// First octets of a class file. 2: with the attribute epoch of each header.
+const FILE_FORMAT: u16 = 2;
 /// Most bytes of a wrapped class key.
 const MAX_WRAP: usize = 256;
 /// Epochs that a class file may hold.
@@ -48,7 +50,7 @@ impl ClassName {
         out.into_bytes()
     }
 
-    fn file(&self) -> String {
+    pub(crate) fn file(&self) -> String {
         let name = hex::encode(&self.id);
         // Two digits keep folders small with a million classes.
         format!("classes/{}/{name}.sealed", name.get(..2).unwrap_or_default())
@@ -122,24 +124,43 @@ pub struct Epoch {
     pub key: Zeroizing<Vec<u8>>,
     /// The policy's text as it was asked for.
     pub policy: String,
+    /// The attribute epoch that the header names for every attribute without one.
+    pub attribute_epoch: String,
     pub header: Vec<u8>,
 }
 
 impl Canonical for Epoch {
     fn encode(&self, out: &mut Encoder) {
-        out.u64(self.number).bytes(&self.key).str(&self.policy).bytes(&self.header);
+        out.u64(self.number).bytes(&self.key).str(&self.policy).str(&self.attribute_epoch);
+        out.bytes(&self.header);
     }
     fn decode(input: &mut Decoder<'_>) -> Result<Self, CanonError> {
         Ok(Self {
             number: input.u64("epoch")?,
             key: Zeroizing::new(input.bytes(32, "class key")?.to_vec()),
             policy: input.str(MAX_POLICY, "policy")?.to_owned(),
+            attribute_epoch: input.str(32, "attribute epoch")?.to_owned(),
             header: input.bytes(consilium_abe::envelope::MAX_FILE, "header")?.to_vec(),
         })
     }
 }
 
 impl Epoch {
+    /// Wraps the key anew, for a policy in an attribute epoch.
+    fn rewrap(
+        &mut self,
+        name: &ClassName,
+        policy: &str,
+        scene: &Wrapping<'_>,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<(), KeysError> {
+        let parsed = parse(policy)?.with_epoch(scene.attribute_epoch)?;
+        self.header = wrap(name, self.number, &parsed, &self.class_key()?, scene.public_keys, rng)?;
+        policy.clone_into(&mut self.policy);
+        scene.attribute_epoch.clone_into(&mut self.attribute_epoch);
+        Ok(())
+    }
+
     fn class_key(&self) -> Result<ClassKey, KeysError> {
         <&[u8; 32]>::try_from(self.key.as_slice())
             .map(ClassKey::from_bytes)
@@ -159,7 +180,7 @@ impl Class {
         let Some(bytes) = vault.read(&file)? else { return Ok(None) };
         let content = |cause| VaultError::Content { path: vault.path(&file), cause };
         let mut input = Decoder::new(&bytes);
-        if input.u16("format").map_err(content)? != FORMAT {
+        if input.u16("format").map_err(content)? != FILE_FORMAT {
             return Err(content(CanonError::NotCanonical("format")));
         }
         let epochs = input.list(MAX_EPOCHS, "epochs").map_err(content)?;
@@ -167,9 +188,15 @@ impl Class {
         Ok(Some(Self { epochs }))
     }
 
-    fn store(&self, vault: &Vault, name: &ClassName, rng: &mut dyn CryptoRngCore) -> Result<(), VaultError> {
+    /// Durable once this returns.
+    pub fn store(
+        &self,
+        vault: &Vault,
+        name: &ClassName,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<(), VaultError> {
         let mut out = Encoder::default();
-        out.u16(FORMAT).list(&self.epochs);
+        out.u16(FILE_FORMAT).list(&self.epochs);
         vault.write(&name.file(), &Zeroizing::new(out.into_bytes()), rng)
     }
 
@@ -187,11 +214,11 @@ impl Class {
         vault: &Vault,
         name: &ClassName,
         policy: &str,
-        public_keys: &PublicKeys,
+        scene: &Wrapping<'_>,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Self, KeysError> {
         let mut class = Self { epochs: Vec::new() };
-        class.append(name, policy, public_keys, rng)?;
+        class.append(name, policy, scene, rng)?;
         class.store(vault, name, rng)?;
         Ok(class)
     }
@@ -204,16 +231,13 @@ impl Class {
         name: &ClassName,
         policy: &str,
         rotate: bool,
-        public_keys: &PublicKeys,
+        scene: &Wrapping<'_>,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<(), KeysError> {
         if rotate {
-            self.append(name, policy, public_keys, rng)?;
+            self.append(name, policy, scene, rng)?;
         } else {
-            let current = self.epochs.last_mut().ok_or(KeysError::UnknownEpoch)?;
-            let parsed = parse(policy)?;
-            current.header = wrap(name, current.number, &parsed, &current.class_key()?, public_keys, rng)?;
-            policy.clone_into(&mut current.policy);
+            self.epochs.last_mut().ok_or(KeysError::UnknownEpoch)?.rewrap(name, policy, scene, rng)?;
         }
         self.store(vault, name, rng)?;
         Ok(())
@@ -223,17 +247,47 @@ impl Class {
         &mut self,
         name: &ClassName,
         policy: &str,
-        public_keys: &PublicKeys,
+        scene: &Wrapping<'_>,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<(), KeysError> {
-        let parsed = parse(policy)?;
         let number = self.epochs.last().map_or(1, |epoch| epoch.number.saturating_add(1));
-        let key = ClassKey::generate(rng);
-        let header = wrap(name, number, &parsed, &key, public_keys, rng)?;
-        let key = Zeroizing::new(key.expose().to_vec());
-        self.epochs.push(Epoch { number, key, policy: policy.to_owned(), header });
+        let key = Zeroizing::new(ClassKey::generate(rng).expose().to_vec());
+        let (policy_text, attribute_epoch) = (String::new(), String::new());
+        let mut epoch = Epoch { number, key, policy: policy_text, attribute_epoch, header: Vec::new() };
+        epoch.rewrap(name, policy, scene, rng)?;
+        self.epochs.push(epoch);
         Ok(())
     }
+
+    /// Brings the header of an epoch (0 = the current one) up to date, if it is not: attribute epochs move every
+    /// week, and a past epoch follows the policy of the current one, so that what was revoked since does not
+    /// open old records either. Whether there was something to do; then the class has to be stored.
+    pub fn renew(
+        &mut self,
+        name: &ClassName,
+        number: u64,
+        scene: &Wrapping<'_>,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<bool, KeysError> {
+        let policy = self.epoch(0)?.policy.clone();
+        let epoch = match number {
+            0 => self.epochs.last_mut(),
+            _ => self.epochs.iter_mut().find(|epoch| epoch.number == number),
+        };
+        let epoch = epoch.ok_or(KeysError::UnknownEpoch)?;
+        if epoch.attribute_epoch == scene.attribute_epoch && epoch.policy == policy {
+            return Ok(false);
+        }
+        epoch.rewrap(name, &policy, scene, rng)?;
+        Ok(true)
+    }
+}
+
+/// What headers are made with at a moment.
+pub struct Wrapping<'a> {
+    pub public_keys: &'a PublicKeys,
+    /// As [`crate::epoch::week`] names it.
+    pub attribute_epoch: &'a str,
 }
 
 fn parse(policy: &str) -> Result<AccessPolicy, KeysError> {

@@ -1,6 +1,9 @@
 //! Settings of the keys service.
 
+use crate::motion::Officer;
+use crate::seal::SealConfig;
 use serde::Deserialize;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +17,55 @@ pub struct Config {
     pub mapping: Vec<Mapping>,
     #[serde(default)]
     pub limits: Limits,
+    /// How the master key is wrapped; absent: by `keys.unseal_key_file`.
+    #[serde(default)]
+    pub seal: Option<SealConfig>,
+    /// Who may ask for what an operator may not do alone. Taken up once, into the vault; from then on only the
+    /// officers there change the list.
+    #[serde(default, rename = "officer")]
+    pub officers: Vec<Officer>,
+    #[serde(default)]
+    pub admin: Option<Admin>,
+    #[serde(default)]
+    pub epochs: Epochs,
+    #[serde(default)]
+    pub holders: Holders,
+}
+
+/// `[admin]`: where `consilium keys` asks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// An address of the own host, e.g. `127.0.0.1:9091`; in Kubernetes `kubectl port-forward` reaches it.
+    pub listen: SocketAddr,
+}
+
+/// `[epochs]`: attribute epochs are weeks (ISO 8601, UTC).
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Epochs {
+    /// Hours of a new week in which keys of the one before are still issued.
+    pub overlap_hours: u32,
+}
+
+impl Default for Epochs {
+    fn default() -> Self {
+        Self { overlap_hours: 24 }
+    }
+}
+
+impl Epochs {
+    pub(crate) fn overlap(self) -> Duration {
+        Duration::from_secs(u64::from(self.overlap_hours.min(168)) * 3600)
+    }
+}
+
+/// `[holders]`: people of this organisation.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Holders {
+    /// Attribute keys only for people who registered a key of their own (`consilium keys gid`).
+    pub registered_only: bool,
 }
 
 /// `[keys]`
@@ -24,8 +76,10 @@ pub struct KeysConfig {
     pub data_dir: PathBuf,
     /// Genesis of the channel, JSON: the members' authority public keys.
     pub genesis_file: PathBuf,
-    /// 64 hexadecimal digits of random bytes.
-    pub unseal_key_file: PathBuf,
+    /// 64 hexadecimal digits of random bytes. With a `[seal]` of another method only needed for the first start,
+    /// to take over what `consilium keys init` made.
+    #[serde(default)]
+    pub unseal_key_file: Option<PathBuf>,
 }
 
 /// `[[mapping]]`: callers with `role` have `attribute` of this organisation's authority.

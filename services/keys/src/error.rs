@@ -24,6 +24,12 @@ pub enum KeysError {
     Abe(#[from] AbeError),
     #[error(transparent)]
     Vault(#[from] crate::vault::VaultError),
+    #[error("the class was destroyed: no key of it exists any more")]
+    Erased,
+    #[error(transparent)]
+    Seal(#[from] crate::seal::SealError),
+    #[error("{0}")]
+    Refused(String),
     #[error("a key operation was interrupted")]
     Interrupted,
 }
@@ -33,6 +39,8 @@ impl KeysError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Invalid { .. } | Self::Policy(_) | Self::Abe(_) => "invalid",
+            Self::Erased => "erased",
+            Self::Refused(_) | Self::Seal(_) => "refused",
             Self::UnknownClass | Self::UnknownEpoch => "not-found",
             Self::Denied => "denied",
             Self::RateLimited => "rate-limited",

@@ -6,6 +6,7 @@ use crate::class::{ClassHeader, ClassName};
 use crate::config::Limits;
 use crate::error::KeysError;
 use crate::limit::Limit;
+use crate::people::{Admitted, People};
 use consilium_abe::rand_core::CryptoRngCore;
 use consilium_abe::{Attribute, Gid, Secret32};
 use consilium_contracts::v1::OpenRequest;
@@ -58,19 +59,18 @@ impl Opener {
         }
     }
 
-    /// Opens a header for a caller whose claims our own ingest has verified. `now` is monotonic.
+    /// Opens a header for a caller whose claims our own ingest has verified. `now` is monotonic, `epochs` are
+    /// the weeks that keys are issued for.
     pub(crate) fn open(
         &self,
         request: &OpenRequest,
-        authority: &Authority,
+        (authority, people): (&Authority, &People),
+        epochs: &BTreeSet<String>,
         now: Duration,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Opened, KeysError> {
-        let claims = request.claims.clone().unwrap_or_default();
-        let gid = authority.gid(&claims).ok_or(KeysError::Invalid {
-            field: "claims.subject",
-            rule: "must be a name of visible ASCII characters",
-        })?;
+        // Asked each time, before memory: a withdrawal is in force for the next request.
+        let Admitted { gid, roles } = people.admit(&request.claims.clone().unwrap_or_default())?;
         // Before any work: decoding a hostile header is the costly part.
         if !self.limit.lock().unwrap_or_else(PoisonError::into_inner).take(gid.as_str(), now) {
             return Err(KeysError::RateLimited);
@@ -86,18 +86,24 @@ impl Opener {
             epoch: request.epoch,
             header: Digest::sha256(&[&request.header]),
             gid,
-            attributes: authority.attributes(&claims),
+            attributes: authority.attributes(&roles),
         };
         if let Some(key) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&place, now) {
             return Ok(Opened { key: key.clone(), remembered: true });
         }
         let header = ClassHeader::decode(&request.header)?;
-        let keys =
-            authority.issue(header.policy(), &place.gid, &place.attributes, rng).ok_or(KeysError::Denied)?;
+        let keys = authority.issue(header.policy(), &place.gid, &place.attributes, epochs, rng);
+        let keys = keys.ok_or(KeysError::Denied)?;
         let key =
             header.open(&name, request.epoch, authority.public_keys(), &place.gid, &keys, &self.reject)?;
         let key = Zeroizing::new(*key.expose());
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(place, key.clone(), now);
         Ok(Opened { key, remembered: false })
+    }
+
+    /// Forgets the keys of a class.
+    pub(crate) fn forget(&self, name: &ClassName) {
+        let of = |place: &Place| place.custodian == name.custodian && place.class == name.id;
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).forget(of);
     }
 }

@@ -2,20 +2,24 @@
 
 use crate::audit::{Recorder, Scene};
 use crate::authority::Authority;
-use crate::class::{Class, ClassName};
+use crate::class::{Class, ClassName, Wrapping};
 use crate::config::Config;
+use crate::epoch;
+use crate::erase;
 use crate::error::KeysError;
 use crate::open::Opener;
+use crate::people::People;
 use crate::vault::Vault;
-use consilium_abe::sealing::SealingKey;
+use consilium_abe::rand_core::CryptoRngCore;
 use consilium_contracts::Message;
 use consilium_contracts::v1::{ClassRequest, ClassResponse, OpenRequest, OpenResponse, PolicyRequest};
 use consilium_domain::genesis::Genesis;
-use consilium_domain::{ChannelId, Clock, OrgId};
+use consilium_domain::{ChannelId, Clock, OrgId, Timestamp};
 use consilium_runtime::{Counter, Entropy, Histogram, Kit};
 use serde_json::Value;
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Requests under way at a time; more wait on the bus.
@@ -31,7 +35,10 @@ pub struct Worker {
     entropy: Entropy,
     vault: Arc<Vault>,
     authority: Authority,
+    people: People,
     opener: Opener,
+    /// How long keys of the week before are issued.
+    overlap: Duration,
     /// One writer per class: two that make the same class at once would otherwise lose a key.
     stripes: Vec<Mutex<()>>,
     /// As many pairings at once as there are processors.
@@ -39,16 +46,18 @@ pub struct Worker {
     seconds: Histogram,
     outcomes: Counter,
     remembered: Counter,
+    rewrapped: Counter,
 }
 
 impl Worker {
-    /// Opens the vault and loads the authority. Blocks: call it on a blocking thread.
-    pub fn start(config: &Config, kit: &Kit, key: SealingKey, genesis: &Genesis) -> anyhow::Result<Self> {
+    /// Loads the authority and the people from an open vault. Blocks: call it on a blocking thread.
+    pub fn start(config: &Config, kit: &Kit, vault: Vault, genesis: &Genesis) -> anyhow::Result<Self> {
         let organisation = kit.subjects.organisation().clone();
         let channel = kit.subjects.channel().clone();
-        let vault = Arc::new(Vault::open(&config.keys.data_dir, key)?);
+        let vault = Arc::new(vault);
         let rng = &mut kit.entropy.rng();
         let authority = Authority::load(&vault, genesis, &channel, &organisation, &config.mapping, rng)?;
+        let people = People::load(&vault, &organisation, config.holders.registered_only)?;
         let members = genesis.members.iter().map(|member| member.organisation.clone()).collect();
         let opener =
             Opener::new(channel.clone(), members, vault.derive("implicit rejection"), &config.limits);
@@ -60,17 +69,63 @@ impl Worker {
             entropy: kit.entropy.clone(),
             vault,
             authority,
+            people,
             opener,
+            overlap: config.epochs.overlap(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             processors: Arc::new(Semaphore::new(processors)),
             seconds: kit.meter.histogram("operation_seconds", "key operations", &["operation"])?,
             outcomes: kit.meter.counter("operations_total", "key operations", &["operation", "outcome"])?,
             remembered: kit.meter.counter("opens_remembered_total", "opens answered from memory", &[])?,
+            rewrapped: kit.meter.counter(
+                "class_headers_rewrapped_total",
+                "headers brought up to date",
+                &[],
+            )?,
         })
     }
 
     pub(crate) fn vault(&self) -> Arc<Vault> {
         Arc::clone(&self.vault)
+    }
+
+    pub(crate) fn channel(&self) -> &ChannelId {
+        &self.channel
+    }
+
+    pub(crate) fn organisation(&self) -> &OrgId {
+        &self.organisation
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    pub(crate) fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Withdrawals and registered holders.
+    pub fn people(&self) -> &People {
+        &self.people
+    }
+
+    /// Destroys a class of this organisation: its keys, and what memory holds of them.
+    pub(crate) fn destroy(
+        &self,
+        name: &ClassName,
+        epochs: u64,
+        at: Timestamp,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<(), KeysError> {
+        let _writer = self.lock(name);
+        erase::destroy(&self.vault, name, epochs, at, rng)?;
+        self.opener.forget(name);
+        Ok(())
     }
 
     fn own(&self, class_id: &[u8]) -> Result<ClassName, KeysError> {
@@ -83,17 +138,25 @@ impl Worker {
         self.stripes.get(stripe % STRIPES).map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// `keys.class`: an epoch of an own class; a class that does not exist is made when a policy is given.
+    /// `keys.class`: an epoch of an own class, with a header of this week's attributes; a class that does not
+    /// exist is made when a policy is given.
     pub fn class(&self, request: &ClassRequest) -> Result<ClassResponse, KeysError> {
         let name = self.own(&request.class_id)?;
         let _writer = self.lock(&name);
+        let rng = &mut self.entropy.rng();
+        let week = epoch::week(self.clock.now());
+        let wrapping = Wrapping { public_keys: self.authority.public_keys(), attribute_epoch: &week };
         let class = match Class::load(&self.vault, &name)? {
-            Some(class) => class,
-            None if request.policy.is_empty() || request.epoch > 1 => return Err(KeysError::UnknownClass),
-            None => {
-                let (keys, rng) = (self.authority.public_keys(), &mut self.entropy.rng());
-                Class::create(&self.vault, &name, &request.policy, keys, rng)?
+            Some(mut class) => {
+                if class.renew(&name, request.epoch, &wrapping, rng)? {
+                    class.store(&self.vault, &name, rng)?;
+                    self.rewrapped.inc(&[]);
+                }
+                class
             }
+            None if erase::erased(&self.vault, &name)? => return Err(KeysError::Erased),
+            None if request.policy.is_empty() || request.epoch > 1 => return Err(KeysError::UnknownClass),
+            None => Class::create(&self.vault, &name, &request.policy, &wrapping, rng)?,
         };
         answer(&class, request.epoch)
     }
@@ -102,23 +165,31 @@ impl Worker {
     pub fn policy(&self, request: &PolicyRequest) -> Result<ClassResponse, KeysError> {
         let name = self.own(&request.class_id)?;
         let _writer = self.lock(&name);
-        let mut class = Class::load(&self.vault, &name)?.ok_or(KeysError::UnknownClass)?;
-        let (keys, rng) = (self.authority.public_keys(), &mut self.entropy.rng());
-        class.change(&self.vault, &name, &request.policy, request.rotate, keys, rng)?;
+        let rng = &mut self.entropy.rng();
+        let week = epoch::week(self.clock.now());
+        let wrapping = Wrapping { public_keys: self.authority.public_keys(), attribute_epoch: &week };
+        let mut class = match Class::load(&self.vault, &name)? {
+            Some(class) => class,
+            None if erase::erased(&self.vault, &name)? => return Err(KeysError::Erased),
+            None => return Err(KeysError::UnknownClass),
+        };
+        class.change(&self.vault, &name, &request.policy, request.rotate, &wrapping, rng)?;
         answer(&class, 0)
     }
 
     /// `keys.open`: a custodian's class key for one of our own people.
     pub fn open(&self, request: &OpenRequest) -> Result<OpenResponse, KeysError> {
         let (now, rng) = (self.clock.monotonic(), &mut self.entropy.rng());
-        let opened = self.opener.open(request, &self.authority, now, rng)?;
+        let epochs = epoch::accepted(self.clock.now(), self.overlap);
+        let who = (&self.authority, &self.people);
+        let opened = self.opener.open(request, who, &epochs, now, rng)?;
         if opened.remembered {
             self.remembered.inc(&[]);
         }
         Ok(OpenResponse { kek: opened.key.to_vec(), failure: None })
     }
 
-    fn scene(&self) -> Scene<'_> {
+    pub(crate) fn scene(&self) -> Scene<'_> {
         Scene { organisation: &self.organisation, at: self.clock.now(), entropy: &self.entropy }
     }
 }

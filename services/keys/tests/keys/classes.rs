@@ -10,13 +10,20 @@ use consilium_keys::{Keys, KeysError, Worker};
 use consilium_runtime::Service;
 use std::time::Duration;
 
-const CLASS: [u8; 32] = [0xc1; 32];
+pub const CLASS: [u8; 32] = [0xc1; 32];
 
-mod ask {
+pub mod ask {
     use super::*;
 
     pub fn class(policy: &str, epoch: u64) -> ClassRequest {
         ClassRequest { class_id: CLASS.to_vec(), epoch, policy: policy.to_owned() }
+    }
+
+    /// Another class than [`CLASS`]; its id is filled up to 16 octets.
+    pub fn class_of(id: &[u8], policy: &str) -> ClassRequest {
+        let mut class_id = id.to_vec();
+        class_id.resize(class_id.len().max(16), 0);
+        ClassRequest { class_id, epoch: 0, policy: policy.to_owned() }
     }
 
     pub fn change(policy: &str, rotate: bool) -> PolicyRequest {
@@ -233,9 +240,15 @@ async fn ingest_asks_over_the_bus() {
         })
         .await
         .unwrap();
-    for outcome in ["0", "4"] {
+    let mut next = async || {
         let event = tokio::time::timeout(Duration::from_secs(40), appended.recv()).await.unwrap().unwrap();
-        let event: serde_json::Value = serde_json::from_slice(&event).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&event).unwrap()
+    };
+    let event = next().await;
+    assert_eq!(event["subtype"][0]["code"], "keys-unsealed");
+    assert_eq!(event["entity"][0]["what"]["identifier"]["value"], "key-file");
+    for outcome in ["0", "4"] {
+        let event = next().await;
         assert_eq!(event["outcome"], outcome);
         assert_eq!(event["subtype"][0]["code"], "key-opened");
         assert_eq!(event["entity"][0]["what"]["identifier"]["value"], format!("a/{}/1", hex::encode(CLASS)));

@@ -5,6 +5,7 @@ use consilium_abe::{AuthoritySecretKey, authority};
 use consilium_contracts::Participant;
 use consilium_domain::genesis::{Genesis, Member, Params};
 use consilium_domain::{ChannelId, Clock, OrgId, PublicKey, Timestamp};
+use consilium_keys::vault::Vault;
 use consilium_keys::{Config, Worker};
 use consilium_runtime::{Common, Entropy, Kit, MemoryHub, config};
 use consilium_testkit::{VirtualClock, seeded};
@@ -43,7 +44,7 @@ impl World {
         for name in ["a", "b"] {
             let (public, secret) = authority::setup(&mut rng, "north", name).unwrap();
             write_authority(&folder.join(name), &secret);
-            std::fs::write(folder.join(format!("{name}.unseal")), UNSEAL).unwrap();
+            write_secret(&folder.join(format!("{name}.unseal")), UNSEAL);
             let key = PublicKey([0; 32]);
             members.push(Member {
                 organisation: organisation(name),
@@ -102,6 +103,13 @@ impl World {
         Kit::in_memory(&self.hub, participant, common, clock, Entropy::system()).unwrap()
     }
 
+    /// The secret key of an authority, as a thief with the unseal key would have it.
+    pub fn secret(&self, name: &str) -> AuthoritySecretKey {
+        let key = SealingKey::from_key_file(UNSEAL).unwrap();
+        let sealed = std::fs::read(self.folder.join(name).join(AUTHORITY_FILE)).unwrap();
+        AuthoritySecretKey::from_bytes(&key.open(AUTHORITY_FILE, &sealed).unwrap()).unwrap()
+    }
+
     pub fn worker(&self, name: &str) -> Worker {
         self.worker_with(name, "", UNSEAL).unwrap()
     }
@@ -109,7 +117,8 @@ impl World {
     pub fn worker_with(&self, name: &str, limits: &str, unseal: &str) -> anyhow::Result<Worker> {
         let (_, config) = self.config(name, limits);
         let key = SealingKey::from_key_file(unseal).unwrap();
-        Worker::start(&config, &self.kit(name, Participant::Keys), key, &self.genesis)
+        let vault = Vault::open(&config.keys.data_dir, key)?;
+        Worker::start(&config, &self.kit(name, Participant::Keys), vault, &self.genesis)
     }
 }
 
@@ -119,6 +128,15 @@ pub fn write_authority(folder: &Path, secret: &AuthoritySecretKey) {
     let key = SealingKey::from_key_file(UNSEAL).unwrap();
     let sealed = key.seal(AUTHORITY_FILE, &secret.to_bytes(), &mut seeded(1)).unwrap();
     std::fs::write(folder.join(AUTHORITY_FILE), sealed).unwrap();
+}
+
+/// A file that only its owner may read.
+pub fn write_secret(path: &Path, content: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(path).unwrap();
+    file.write_all(content.as_bytes()).unwrap();
 }
 
 /// Every file below a folder.

@@ -5,4 +5,12 @@ mod classes;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod leaks;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod officers;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
+mod sealing;

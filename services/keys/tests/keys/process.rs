@@ -1,10 +1,10 @@
 //! The process itself: arguments, probes, signals. No bus is there, and that is no reason to die.
 
-use crate::harness::{UNSEAL, World, files};
+use crate::harness::{UNSEAL, World, files, write_secret};
 use std::process::Command;
 use std::time::Duration;
 
-mod program {
+pub mod program {
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpStream;
@@ -19,7 +19,7 @@ mod program {
     pub fn configure(world: &World, extra: &str) -> (PathBuf, u16) {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = world.folder.display();
-        std::fs::write(world.folder.join("password"), "0123456789abcdef\n").unwrap();
+        write_secret(&world.folder.join("password"), "0123456789abcdef\n");
         let text = format!(
             r#"
             [organisation]
@@ -51,6 +51,49 @@ mod program {
         stream.read_to_string(&mut answer).ok()?;
         let status = answer.split(' ').nth(1)?.parse().ok()?;
         Some((status, answer))
+    }
+
+    /// Status and JSON of a POST.
+    pub fn post(port: u16, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let body = body.to_string();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        (status, serde_json::from_str(body).unwrap_or_default())
+    }
+
+    /// A port that was free a moment ago.
+    pub fn free_port() -> u16 {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    /// Starts the service with its log in `log`.
+    pub fn start(config: &std::path::Path, log: &std::path::Path, env: &[(&str, &str)]) -> Running {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut command = keys();
+        command.arg("--config").arg(config).envs(env.iter().copied());
+        Running(command.stderr(file.try_clone().unwrap()).stdout(file).spawn().unwrap())
+    }
+
+    impl Running {
+        /// Whether the probes say that the vault is open.
+        pub fn is_open(port: u16) -> bool {
+            get(port, "/readyz").is_some_and(|(_, body)| body.contains("vault: ready"))
+        }
+
+        /// Asks it to stop and waits.
+        pub fn stop(mut self) {
+            Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status().unwrap();
+            wait(|| self.0.try_wait().unwrap().is_some());
+        }
     }
 
     pub fn wait(mut condition: impl FnMut() -> bool) {
@@ -88,6 +131,9 @@ fn it_starts_without_a_bus_says_so_and_stops_when_told() {
     assert_eq!(status, 503, "{body}");
     assert!(body.contains("process: ready") && body.contains("bus: "), "{body}");
     assert_eq!(get(port, "/livez").unwrap().0, 200);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.0.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
     let metrics = get(port, "/metrics").unwrap().1;
     assert!(metrics.contains("consilium_keys_bus_ready 0") && metrics.contains("consilium_keys_build_info"));
 
