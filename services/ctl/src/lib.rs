@@ -7,6 +7,7 @@ mod clock;
 mod cluster;
 mod consent;
 mod fhirpath;
+mod keys;
 mod load;
 mod output;
 mod sample;
@@ -57,6 +58,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Grant, revoke or list a patient's consents.
     Consent(consent::ConsentArgs),
+    /// Ceremonies of the keys service: sealing, officers, withdrawals, guardians.
+    Keys(keys::KeysArgs),
 }
 
 /// Arguments of `consilium sample`.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Verify(a) => verify::run(&a, &mut out),
         Command::Token(a) => token::run(&a, &mut out),
         Command::Consent(a) => consent::run(&a, &mut out),
+        Command::Keys(a) => keys::run(&a, &mut out),
     };
     match result {
         Ok(exit) => exit.into(),

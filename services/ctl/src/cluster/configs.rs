@@ -1,13 +1,27 @@
 //! The configuration files of a local consortium's services.
 
-use super::layout::{Book, Layout, Organisation};
-use anyhow::{Result, bail};
+use super::layout::{Book, Layout, Organisation, write_secret};
+use anyhow::{Context, Result, bail};
+use consilium_ledger::SigningKey;
 use std::fmt::Write;
 use std::path::Path;
 
 /// A path as a TOML string.
 fn quoted(path: &Path) -> String {
     toml::Value::String(path.display().to_string()).to_string()
+}
+
+/// Makes the two officers of a local hospital; in production their private keys are with two people.
+fn officers(layout: &Layout, org: &str) -> Result<String> {
+    let mut out = String::new();
+    for name in ["officer-1", "officer-2"] {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).context("the operating system gave no randomness")?;
+        write_secret(&layout.secret(org, &format!("{name}.key")), hex::encode(seed).as_bytes())?;
+        let key = SigningKey::from_seed(seed).public();
+        write!(out, "[[officer]]\nname = \"{name}\"\npublic_key = \"{key}\"\n\n")?;
+    }
+    Ok(out)
 }
 
 /// The file of one service.
@@ -37,9 +51,11 @@ pub fn text(
             quoted(&data)
         ),
         "keys" => format!(
-            "[keys]\ndata_dir = {}\ngenesis_file = {genesis}\nunseal_key_file = {}\n\n[[mapping]]\nrole = \"clinician\"\nattribute = \"clinician\"\n",
+            "[keys]\ndata_dir = {}\ngenesis_file = {genesis}\nunseal_key_file = {}\n\n[[mapping]]\nrole = \"clinician\"\nattribute = \"clinician\"\n\n[admin]\nlisten = \"127.0.0.1:{}\"\n\n{}",
             quoted(&data),
-            secret("unseal.key")
+            secret("unseal.key"),
+            org.door_port(),
+            officers(layout, name)?
         ),
         "audit" => format!(
             "database_url = {database}\ngenesis_file = {genesis}\nkey_file = {}\nstorage_key_file = {}\n\n[dashboard]\nlisten = \"127.0.0.1:{}\"\nofficer = \"officer\"\npassword_file = {}\n",

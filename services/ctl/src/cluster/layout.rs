@@ -20,7 +20,8 @@ pub struct Book {
 #[serde(deny_unknown_fields)]
 pub struct Organisation {
     pub name: String,
-    /// First of its ten ports: +0 FHIR, +1 dashboard, +2 … +6 health of the services in order.
+    /// First of its ten ports: +0 FHIR, +1 dashboard, +2 … +6 health of the services in order,
+    /// +7 the door of the keys service.
     pub port: u16,
 }
 
@@ -34,6 +35,10 @@ impl Organisation {
     }
     pub fn dashboard_url(&self) -> String {
         format!("http://127.0.0.1:{}/", self.port + 1)
+    }
+    /// Where `consilium keys` asks.
+    pub fn door_port(&self) -> u16 {
+        self.port + 7
     }
     pub fn health_port(&self, service: &str) -> u16 {
         let i = SERVICES.iter().position(|s| *s == service).and_then(|i| u16::try_from(i).ok());
