@@ -2,7 +2,7 @@
 # Installs what is missing for `make demo` or `make test` and says what it does.
 #
 #   scripts/setup.sh demo   compiler check, nats-server, FHIR R4 definitions
-#   scripts/setup.sh test   also PostgreSQL, chromium, helm 4 and 3, kubectl, kubernetes-validate
+#   scripts/setup.sh test   also PostgreSQL, chromium, helm 4 and 3, kubectl, kubernetes-validate, py_ecc
 #
 # Everything but Debian packages goes to .tools/ (ignored by git); delete that folder to start again.
 # Only apt needs root (sudo is used if we are not root). Asks nothing. A second run changes nothing.
@@ -113,7 +113,7 @@ if [ "$mode" = test ]; then
 
   lock=$(sha256sum <"$root/scripts/requirements.txt")
   if [ "$(cat "$venv/requirements.sha256" 2>/dev/null)" != "$lock" ]; then
-    say "installing kubernetes-validate into ${venv#"$root"/}"
+    say "installing kubernetes-validate and py_ecc into ${venv#"$root"/}"
     pip install -q --no-deps --require-hashes --only-binary :all: -r "$root/scripts/requirements.txt"
     printf '%s' "$lock" >"$venv/requirements.sha256"
   fi

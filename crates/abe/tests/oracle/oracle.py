@@ -4,8 +4,8 @@
 Every value is computed again from the equations of RW15 (Rouselakis and Waters 2015) and the
 encodings stated in the crate's documentation, over py_ecc (MIT), a pure Python BLS12-381:
 
-    pip install py_ecc==8.0.0
-    python3 oracle.py [file ...]
+    scripts/setup.sh test
+    .tools/venv/bin/python crates/abe/tests/oracle/oracle.py [file ...]
 
 For each vector: public keys and their proofs of possession from the secret keys; attribute keys by
 the pairing equation; the secret of the header from the attribute keys; then, from the message
