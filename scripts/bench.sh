@@ -15,6 +15,7 @@ libraries() {
     commitment | ledger-verify) echo ledger ;;
     abe-keygen | abe-encapsulate | abe-decapsulate | abe-records) echo abe ;;
     abe-dudect) echo abe-dudect ;;
+    bft-scale) echo bft ;;
     decide) echo policy ;;
     ingest-create | ingest-transaction | ingest-read | ingest-search | exchange-read | audit-query) echo services ;;
     *)
@@ -25,7 +26,7 @@ libraries() {
 }
 
 all=(validate-structure validate-full fhirpath commitment ledger-verify abe-keygen abe-encapsulate abe-decapsulate
-  abe-records abe-dudect decide ingest-create ingest-transaction ingest-read ingest-search exchange-read audit-query)
+  abe-records abe-dudect bft-scale decide ingest-create ingest-transaction ingest-read ingest-search exchange-read audit-query)
 [ $# -gt 0 ] || set -- "${all[@]}"
 
 needed=

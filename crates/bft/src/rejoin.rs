@@ -55,4 +55,43 @@ mod tests {
         assert_eq!(after(20, &[(1, 9), (2, 7)]), Some(23));
         assert_eq!(after(0, &[(1, 0), (2, 0)]), Some(3), "an empty disk is not a new node");
     }
+
+    /// Every way in which more than two thirds can have committed to the newest height that `me` decided, and every
+    /// way in which more than two thirds can answer, with all other faulty members lying as low as they can. `false`
+    /// if `me` may then sign where it may have signed before.
+    fn holds(n: u8, liars: u8) -> bool {
+        let org = |i: u8| OrgId::new(format!("org-{i:02}")).unwrap();
+        let one = |i| Validator { organisation: org(i), key: PublicKey([i; 32]), power: 1 };
+        let set = ValidatorSet { validators: (0..n).map(one).collect() };
+        let decided = 10;
+        let quorum = u32::from(n) * 2 / 3 + 1;
+        // Member 0 is `me`, members 1 to `liars` lie; the others only differ by whether they committed.
+        let sides: Vec<u16> = (0..1_u16 << n).filter(|s| s & 1 == 1 && s.count_ones() == quorum).collect();
+        sides.iter().all(|committed| {
+            sides.iter().all(|answering| {
+                let height = |i: u8| match committed >> i & 1 {
+                    // To precommit at a height one must have finished the one before.
+                    1 if i > liars => decided - 1,
+                    _ => 0,
+                };
+                let others = (1..n).filter(|i| answering >> i & 1 == 1);
+                let answers = others.map(|i| (org(i), height(i))).collect();
+                first_safe_height(&set, &org(0), 0, &answers).is_some_and(|from| from > decided + 1)
+            })
+        })
+    }
+
+    #[test]
+    fn with_f_faulty_itself_included_it_never_signs_what_it_may_have_signed() {
+        for n in 4..=8 {
+            let f = (n - 1) / 3;
+            assert!(holds(n, f - 1), "n = {n}");
+        }
+    }
+
+    /// The rule counts the forgetful member among the faulty: with f others that lie, it is not enough.
+    #[test]
+    fn with_f_faulty_beside_itself_it_may_contradict_itself() {
+        assert!([4, 7].into_iter().all(|n| !holds(n, (n - 1) / 3)));
+    }
 }

@@ -4,6 +4,7 @@ use crate::Body;
 use consilium_domain::block::{Validator, ValidatorSet};
 use consilium_domain::{CanonError, Canonical, ChannelId, Decoder, Digest, Encoder, OrgId, PublicKey};
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 /// Most that a block's time may differ from a voter's clock, in milliseconds.
 pub const DRIFT: u64 = 1_000;
@@ -33,9 +34,15 @@ pub fn channel() -> ChannelId {
 /// Organisations by number, sorted: whoever joins or leaves moves the addresses of those behind it.
 pub type Set = BTreeSet<usize>;
 
+/// Most organisations that a run may have.
+const ORGS: usize = 16;
+
 pub fn validators(set: &Set) -> ValidatorSet {
+    // Deriving keys takes longer than all else here.
+    static KEYS: OnceLock<Vec<PublicKey>> = OnceLock::new();
     let key = |i| PublicKey(ed25519_consensus::SigningKey::from(seed(i)).verification_key().to_bytes());
-    let one = |i: &usize| Validator { organisation: organisation(*i), key: key(*i), power: 1 };
+    let keys = KEYS.get_or_init(|| (0..ORGS).map(key).collect());
+    let one = |i: &usize| Validator { organisation: organisation(*i), key: keys[*i], power: 1 };
     ValidatorSet { validators: set.iter().map(one).collect() }
 }
 

@@ -132,9 +132,12 @@ impl Node {
     }
 
     /// Whether enough peers have told their heights, and from where on it may sign then.
-    pub fn safe_height(&self) -> Option<u64> {
+    pub fn safe_height(&self, planted: Planted) -> Option<u64> {
         let set = validators(self.disk.chain.set_of(self.height() + 1));
-        first_safe_height(&set, &organisation(self.index), self.height(), &self.told)
+        let from = first_safe_height(&set, &organisation(self.index), self.height(), &self.told);
+        let new =
+            planted == Planted::EmptyDiskIsNew && self.height() == 0 && self.told.values().all(|h| *h == 0);
+        from.map(|from| if new { 0 } else { from })
     }
 
     pub fn start_input(&self) -> Input {

@@ -80,6 +80,8 @@ pub enum Planted {
     EvidenceIgnored,
     /// A node that lost its log signs at once.
     NoRejoinRule,
+    /// Where nobody has decided anything, a node without its log takes itself for new.
+    EmptyDiskIsNew,
     /// A change of the validator set applies one height too early.
     SetChangeAtNext,
     /// Bodies are accepted without being looked at.

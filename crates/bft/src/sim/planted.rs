@@ -56,6 +56,17 @@ fn the_simulator_finds_a_lost_log_that_is_not_sat_out() {
 }
 
 #[test]
+fn the_simulator_finds_an_empty_disk_that_is_taken_for_a_new_node() {
+    found("equivocation: the honest", |seed| Plan {
+        crash: 300,
+        forget: 1000,
+        loss: 400,
+        planted: Planted::EmptyDiskIsNew,
+        ..Plan::quiet(seed, 4)
+    });
+}
+
+#[test]
 fn the_simulator_finds_a_set_that_changes_a_height_too_early() {
     found("certificate", |seed| Plan {
         orgs: 6,

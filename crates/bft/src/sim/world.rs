@@ -210,7 +210,7 @@ impl World {
             };
             self.nodes[at].tell(index, told);
         }
-        match self.nodes[at].safe_height() {
+        match self.nodes[at].safe_height(self.plan.planted) {
             Some(height) => {
                 self.nodes[at].signs_from = height;
                 self.nodes[at].disk.lost = false;
@@ -230,7 +230,6 @@ impl World {
     }
 
     fn input(&mut self, at: usize, input: Input) -> Result<(), String> {
-        let shown = if self.trace.on { String::new() } else { format!("{input:.120?}") };
         let honest = self.nodes[at].honest();
         if let Input::NetworkMessage(bytes) = &input {
             self.overhear(at, bytes);
@@ -242,8 +241,7 @@ impl World {
         }
         let now = Duration::from_micros(self.now);
         let Some(state) = self.nodes[at].process.as_mut() else { return Ok(()) };
-        let outputs =
-            step(state, now, input).map_err(|e| format!("node {at} poisoned: {e}; input {shown}"))?;
+        let outputs = step(state, now, input).map_err(|e| format!("node {at} poisoned: {e}"))?;
         if honest && let Some(state) = &self.nodes[at].process {
             let members = self.nodes[at].disk.chain.set_of(state.height()).len();
             bounded(state, members, self.plan.orgs, self.nodes[at].log_length())
