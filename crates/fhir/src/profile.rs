@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::fhirpath::Program;
-use crate::schema::TypeId;
+use crate::schema::{Strength, TypeId};
 
 pub(crate) use Step as PathStep;
 use automatic::Automatic;
@@ -75,7 +75,7 @@ pub(crate) struct TypeRule {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Binding {
-    pub required: bool,
+    pub strength: Strength,
     /// Row of the value set in the schema.
     pub row: u16,
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use compile::{items, text_of};
 pub(crate) use model::{
     Child, Code, Definition, Global, Invariant, Membership, NONE, ProfileSource, Run, SearchParam, Slot,
-    Special, Str, TypeDef, ValueSet,
+    Special, Str, Strength, TypeDef, ValueSet,
 };
 pub use model::{Primitive, TypeId, TypeKind};
 
@@ -23,7 +23,7 @@ use crate::package::PackageError;
 
 /// Changes whenever a rule of the validator changes: it enters [`Schema::digest`], so that two
 /// verdicts with one digest come from one set of rules.
-pub const RULE_SET: &str = "3";
+pub const RULE_SET: &str = "4";
 
 /// Why definitions were refused.
 #[derive(Debug, thiserror::Error)]

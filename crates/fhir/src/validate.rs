@@ -68,6 +68,8 @@ pub struct Options {
     /// Check constraints that the definitions call best practice, such as dom-6 (a resource should
     /// have a narrative).
     pub best_practice: bool,
+    /// Report values outside of preferred value sets, as information.
+    pub preferred_bindings: bool,
     /// Canonical urls of profiles the document is checked against, besides those it claims in
     /// `meta.profile`. One that no package brings is an error.
     pub profiles: Vec<String>,
@@ -96,6 +98,7 @@ impl Default for Options {
             example_urls: true,
             invariants: true,
             best_practice: false,
+            preferred_bindings: false,
             profiles: Vec::new(),
             entry_profiles: Vec::new(),
             vital_signs: VitalSigns::default(),
@@ -145,6 +148,7 @@ impl Validator {
             options.vital_signs as u8,
             options.references as u8,
             u8::from(options.contained),
+            u8::from(options.preferred_bindings),
         ]);
         hash.update((options.max_issues as u64).to_be_bytes());
         let entries = options.entry_profiles.iter().map(|(rule, url)| format!("{rule} {url}")).collect();

@@ -3,6 +3,7 @@
 mod container;
 mod found;
 mod member;
+mod unchecked;
 
 use crate::fhirpath::{Program, Temporal};
 use crate::profile::{self, Profiles};
@@ -14,6 +15,7 @@ use crate::validate::Options;
 
 pub(crate) use container::{Contained, Container, ReferenceUse};
 pub(crate) use found::Found;
+pub(crate) use unchecked::Unchecked;
 
 /// The first moment of a day in UTC.
 fn midnight(day: &str) -> Option<Temporal> {
@@ -59,6 +61,8 @@ pub(crate) struct Walk<'v, 't, 'a> {
     pub found: Vec<Found>,
     pub unevaluated: Unevaluated,
     pub evaluated: u64,
+    /// What [`Walk::unevaluated`] counts, by name.
+    pub unchecked: Unchecked,
     /// From the innermost resource that is no contained one down to the current object.
     pub trail: Vec<Step>,
     pub containers: Vec<Container<'a>>,
@@ -91,6 +95,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             found: Vec::new(),
             unevaluated: Unevaluated::default(),
             evaluated: 0,
+            unchecked: Unchecked::default(),
             trail: Vec::new(),
             containers: Vec::new(),
             bundles: Vec::new(),
@@ -108,8 +113,11 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         self,
         placer: impl FnOnce(&'t Tape<'a>) -> crate::report::Placer<'p, 't, 'a>,
     ) -> Report {
-        let Walk { tape, found, unevaluated, evaluated, options, .. } = self;
-        found::report(tape, found, unevaluated, evaluated, options.max_issues, placer)
+        let Walk { schema, tape, found, unevaluated, unchecked, evaluated, options, .. } = self;
+        let root = tape.root().get("resourceType").and_then(Cursor::as_str);
+        let root = root.filter(|name| schema.resource_type(name).is_some()).unwrap_or_default();
+        let notes = unchecked.issues(schema, &unevaluated, &root);
+        found::report(tape, found, notes, unevaluated, evaluated, options.max_issues, placer)
     }
 
     /// The value of this leaf is unknown; counts the check that is not made.

@@ -34,6 +34,8 @@ pub mod search;
 mod semantic;
 mod value;
 
+pub(crate) use value::is_unit;
+
 pub use context::{Context, EvalLimits, Services};
 pub use error::{EvalError, EvalErrorKind, FhirPathError, FhirPathErrorKind};
 pub use program::{CompileOptions, Program, compile};

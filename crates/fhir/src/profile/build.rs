@@ -8,7 +8,7 @@ use super::{
     Step, TypeRule,
 };
 use crate::rules::invariant;
-use crate::schema::{ProfileSource, Schema, TypeId, TypeKind, items, text_of};
+use crate::schema::{ProfileSource, Schema, Strength, TypeId, TypeKind, items, text_of};
 use crate::tape::{Cursor, Limits, Tape};
 
 const TYPE_PREFIX: &str = "http://hl7.org/fhir/StructureDefinition/";
@@ -199,9 +199,10 @@ fn lay(schema: &Schema, url: &str, node: &mut Node, element: Cursor<'_, '_>) {
     if let Some(binding) = element.get("binding") {
         let set = text_of(binding, "valueSet");
         let row = schema.value_set_row(set.split('|').next().unwrap_or_default());
-        let required = text_of(binding, "strength") == "required"
-            && !BINDING_ERRATA.iter().any(|(p, s)| *p == text_of(element, "path") && set.starts_with(s));
-        node.binding = row.map(|row| Binding { required, row });
+        let wrong = BINDING_ERRATA.iter().any(|(p, s)| *p == text_of(element, "path") && set.starts_with(s));
+        let strength = Strength::named(&text_of(binding, "strength"))
+            .map(|strength| if wrong { Strength::Extensible } else { strength });
+        node.binding = row.zip(strength).map(|(row, strength)| Binding { strength, row });
     }
     for c in items(element, "constraint") {
         let (key, source) = (text_of(c, "key"), text_of(c, "source"));

@@ -61,8 +61,10 @@ pub(crate) fn resource<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>
             Some(profile) => apply(walk, At::whole(node, ty), profile),
             None => {
                 // The base type as profile of itself is checked already.
-                let base = claim.as_str().and_then(|url| type_of(walk.schema, walk.profiles, &url));
-                walk.unevaluated.profiles += u64::from(base != Some(ty));
+                let url = claim.as_str().unwrap_or_default();
+                if type_of(walk.schema, walk.profiles, &url) != Some(ty) {
+                    walk.unchecked_profile(&url);
+                }
             }
         }
     }
@@ -177,12 +179,13 @@ fn conforms<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, profile: usize)
     // Asked again while it is being found out, the answer is yes: a circle breaks no rule.
     walk.profile_state.verdicts.insert(key, true);
     let (issues, log, unevaluated) = (walk.found.len(), walk.profile_state.log.len(), walk.unevaluated);
+    let (unchecked, evaluated) = (walk.unchecked.clone(), walk.evaluated);
     walk.profile_state.depth += 1;
     against(walk, at, profile);
     walk.profile_state.depth -= 1;
     let verdict = !walk.errors_since(issues);
     walk.found.truncate(issues);
-    walk.unevaluated = unevaluated;
+    (walk.unevaluated, walk.unchecked, walk.evaluated) = (unevaluated, unchecked, evaluated);
     for key in walk.profile_state.log.split_off(log) {
         walk.profile_state.entered.remove(&key);
     }
@@ -204,7 +207,7 @@ pub(super) fn element<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, node:
         let element = Element { node: at.node.map(Cursor::id), companion, ty: Some(at.ty) };
         let place = at.place(walk);
         let Some(program) = &constraint.program else {
-            walk.unevaluated.invariants += 1;
+            walk.unchecked_invariant(constraint.id.clone());
             continue;
         };
         let severity = if constraint.is_error { Severity::Error } else { Severity::Warning };
@@ -278,7 +281,7 @@ fn values<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, value: Cursor<'t, 'a>, ty: TypeId
     }
     if let Some(bound) = node.binding {
         let special = walk.schema.def(ty).map_or(Special::None, |d| d.special);
-        binding::of_profile(walk, value, special, bound.row, bound.required);
+        binding::element(walk, value, special, bound.row, bound.strength);
     }
 }
 
@@ -336,8 +339,8 @@ fn one_of<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, urls: Vec<&str>) 
     if verdicts.contains(&Some(true)) {
         return;
     }
-    if verdicts.contains(&None) {
-        walk.unevaluated.profiles += 1;
+    if let Some(at) = verdicts.iter().position(Option::is_none) {
+        walk.unchecked_profile(urls.get(at).copied().unwrap_or_default());
     } else {
         let text = "the value conforms to none of the profiles that are allowed here";
         walk.error(at.place(walk), IssueCode::Structure, "fhir.profile.none", text);
@@ -373,8 +376,8 @@ fn target_of<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, targets: &[&st
     if verdicts.contains(&Some(true)) {
         return;
     }
-    if verdicts.contains(&None) {
-        walk.unevaluated.profiles += 1;
+    if let Some(at) = verdicts.iter().position(Option::is_none) {
+        walk.unchecked_profile(fits.get(at).copied().unwrap_or_default());
     } else {
         let text = "the resource referred to conforms to none of the profiles that the profile allows here";
         walk.error(reference, IssueCode::Structure, "fhir.profile.target", text);

@@ -35,6 +35,17 @@ impl Expect {
         self.compare(node, true, withheld)
     }
 
+    /// What stands under the element `name`, in every item of an array.
+    pub(super) fn members<'e>(&'e self, name: &str) -> Vec<&'e Expect> {
+        match self {
+            Expect::Object(members) => {
+                members.iter().filter(|(key, _)| key == name).map(|(_, v)| v).collect()
+            }
+            Expect::Array(items) => items.iter().flat_map(|item| item.members(name)).collect(),
+            Expect::Text(_) | Expect::Token(_) => Vec::new(),
+        }
+    }
+
     /// pattern[x]: everything in the pattern is there, in arrays at any place.
     pub(crate) fn within(
         &self,

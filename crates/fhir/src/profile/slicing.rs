@@ -4,10 +4,10 @@
 use super::build::type_of;
 use super::check::{At, conforms_to, element, named_type, resolve, select, url_of};
 use super::expect::{all, any};
-use super::{Discriminator, Kind, Node, Profiles, Rules, Slicing, Step};
+use super::{Discriminator, Expect, Kind, Node, Profiles, Rules, Slicing, Step};
 use crate::report::IssueCode;
 use crate::rules::binding;
-use crate::schema::{Schema, Special, TypeId};
+use crate::schema::{Schema, Special, Strength, TypeId};
 use crate::walk::Walk;
 
 /// Sorts the items of a sliced element into its slices.
@@ -23,7 +23,9 @@ pub(super) fn check<'t, 'a>(
     }
     if slicing.discriminators.is_empty() {
         // Nothing tells the slices apart.
-        walk.unevaluated.profiles += u64::from(!node.slices.is_empty() && !items.is_empty());
+        if !node.slices.is_empty() && !items.is_empty() {
+            walk.unchecked_profile("");
+        }
         return;
     }
     let mut groups: Vec<Vec<At<'t, 'a>>> = vec![Vec::new(); node.slices.len()];
@@ -71,7 +73,9 @@ pub(super) fn check<'t, 'a>(
             }
         }
     }
-    walk.unevaluated.profiles += u64::from(undecided);
+    if undecided {
+        walk.unchecked_profile("");
+    }
     for (slice, group) in node.slices.iter().zip(groups) {
         let place = parent.place(walk);
         if !undecided
@@ -147,6 +151,13 @@ fn told_by<'t, 'a>(
             let expected = expected(profiles, vec![slice], path);
             let found = follow(walk, vec![item], path);
             let mut verdict = None;
+            for part in embedded(profiles, slice, path) {
+                let any = any(found.iter().map(|at| match at.node {
+                    Some(node) => part.within(node, &|c| walk.withholds(c.id())),
+                    None => Some(false),
+                }));
+                verdict = Some(verdict.map_or(any, |before| all([before, any].into_iter())));
+            }
             for node in expected {
                 if !demands(node) {
                     continue;
@@ -277,11 +288,35 @@ fn expected<'p>(profiles: &'p Profiles, from: Vec<&'p Node>, path: &[Step]) -> V
     at
 }
 
+/// What a fixed value or pattern above the end of the path says of that end.
+fn embedded<'p>(profiles: &'p Profiles, slice: &'p Node, path: &[Step]) -> Vec<&'p Expect> {
+    let mut out = Vec::new();
+    let mut nodes = vec![slice];
+    for (at, step) in path.iter().enumerate() {
+        for whole in nodes.iter().flat_map(|n| [n.fixed.as_deref(), n.pattern.as_deref()]).flatten() {
+            let mut parts = vec![whole];
+            for step in path.iter().skip(at) {
+                parts = match step {
+                    Step::Child(name) => parts.iter().flat_map(|p| p.members(name)).collect(),
+                    _ => Vec::new(),
+                };
+            }
+            // Of an array, the items are what is asked for.
+            out.extend(parts.into_iter().flat_map(|part| match part {
+                Expect::Array(items) => items.iter().collect(),
+                one => vec![one],
+            }));
+        }
+        nodes = expected(profiles, nodes, std::slice::from_ref(step));
+    }
+    out
+}
+
 /// The node or one below it asks for a value.
 fn demands(node: &Node) -> bool {
     node.fixed.is_some()
         || node.pattern.is_some()
-        || node.binding.is_some_and(|b| b.required)
+        || node.binding.is_some_and(|b| b.strength == Strength::Required)
         || node.children.iter().any(|c| demands(c) || c.slices.iter().any(|s| wanted(s) && demands(s)))
 }
 
@@ -297,7 +332,7 @@ fn satisfied<'t, 'a>(walk: &Walk<'_, 't, 'a>, item: At<'t, 'a>, node: &Node) -> 
         node.fixed.as_ref().map_or(Some(true), |f| f.equals(value, &withheld)),
         node.pattern.as_ref().map_or(Some(true), |p| p.within(value, &withheld)),
     ];
-    if let Some(bound) = node.binding.filter(|b| b.required) {
+    if let Some(bound) = node.binding.filter(|b| b.strength == Strength::Required) {
         let special = walk.schema.def(item.ty).map_or(Special::None, |d| d.special);
         parts.push(binding::verdict(walk, value, special, bound.row));
     }

@@ -1,49 +1,74 @@
 //! Bindings (<https://hl7.org/fhir/R4/terminologies.html#strength>).
 
 use crate::report::{IssueCode, Severity};
-use crate::schema::{Membership, Special, ValueSet};
+use crate::schema::{Membership, Special, Strength, ValueSet};
 use crate::tape::Cursor;
 use crate::walk::Walk;
 
-const ID: &str = "fhir.binding.required";
-
 /// A code without a system: `code`, `string`, `uri`.
-pub(crate) fn code<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, row: u16, text: &str) {
-    let schema = walk.schema;
-    let Some(set) = schema.value_set(row) else { return };
-    match holds(walk, set, text, None) {
-        Some(true) => walk.evaluated += 1,
-        Some(false) => refuse(walk, node, set),
-        None => walk.unevaluated.terminology += 1,
+pub(crate) fn code<'t, 'a>(
+    walk: &mut Walk<'_, 't, 'a>,
+    node: Cursor<'t, 'a>,
+    row: u16,
+    strength: Strength,
+    text: &str,
+) {
+    if strength == Strength::Preferred && !walk.options.preferred_bindings {
+        return;
     }
+    let Some(set) = walk.schema.value_set(row) else { return };
+    let verdict = holds(walk, set, text, None);
+    settle(walk, node, row, strength, verdict);
 }
 
-/// A Coding, CodeableConcept or Quantity.
-pub(crate) fn complex<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, special: Special, row: u16) {
-    of_profile(walk, node, special, row, true);
-}
-
-/// A binding of a profile: required, or extensible and then only a warning.
-pub(crate) fn of_profile<'t, 'a>(
+/// A Coding, CodeableConcept or Quantity, or a primitive under the binding of a profile.
+pub(crate) fn element<'t, 'a>(
     walk: &mut Walk<'_, 't, 'a>,
     node: Cursor<'t, 'a>,
     special: Special,
     row: u16,
-    required: bool,
+    strength: Strength,
+) {
+    if strength == Strength::Preferred && !walk.options.preferred_bindings {
+        return;
+    }
+    // A concept without codes says in its text what is meant, and only a required binding forbids that
+    // (https://hl7.org/fhir/R4/terminologies.html#extensible).
+    let coded = special != Special::CodeableConcept || node.get("coding").is_some();
+    if coded || strength == Strength::Required {
+        let verdict = verdict(walk, node, special, row);
+        settle(walk, node, row, strength, verdict);
+    }
+}
+
+fn settle<'t, 'a>(
+    walk: &mut Walk<'_, 't, 'a>,
+    node: Cursor<'t, 'a>,
+    row: u16,
+    strength: Strength,
+    verdict: Option<bool>,
 ) {
     let schema = walk.schema;
-    let Some(set) = schema.value_set(row) else { return };
-    match verdict(walk, node, special, row) {
+    match verdict {
         Some(true) => walk.evaluated += 1,
-        Some(false) if required => refuse(walk, node, set),
         Some(false) => {
-            let text = format!(
-                "no code of the value set `{}` is given here; use one of its codes if one fits",
-                schema.str(set.url),
-            );
-            walk.note(node, Severity::Warning, IssueCode::CodeInvalid, "fhir.binding.extensible", text);
+            walk.evaluated += 1;
+            let url = schema.value_set(row).map_or("", |set| schema.str(set.url));
+            let (severity, id, advice) = match strength {
+                Strength::Required => {
+                    (Severity::Error, "fhir.binding.required", ", and one is required; use one of its codes")
+                }
+                Strength::Extensible => {
+                    (Severity::Warning, "fhir.binding.extensible", "; use one of its codes if one fits")
+                }
+                Strength::Preferred => {
+                    (Severity::Information, "fhir.binding.preferred", "; its codes are preferred")
+                }
+            };
+            let text = format!("no code of the value set `{url}` is given here{advice}");
+            walk.note(node, severity, IssueCode::CodeInvalid, id, text);
         }
-        None => walk.unevaluated.terminology += 1,
+        None => walk.unchecked_binding(row),
     }
 }
 
@@ -104,16 +129,15 @@ fn holds(walk: &Walk<'_, '_, '_>, set: &ValueSet, code: &str, system: Option<&st
         }
         Membership::Ucum => Some(is_unit(code) && system.is_none_or(|s| s == "http://unitsofmeasure.org")),
         Membership::Language => Some(is_language(code) && system.is_none_or(|s| s == "urn:ietf:bcp:47")),
+        Membership::Partial => {
+            if schema.codes(set, code).any(|c| system.is_none_or(|s| schema.str(c.system) == s)) {
+                return Some(true);
+            }
+            let open = |name: &str| name.is_empty() || system.is_none_or(|s| s == name);
+            if schema.names(set.unknown).any(open) { None } else { Some(false) }
+        }
         Membership::Unknown => None,
     }
-}
-
-fn refuse<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, set: &ValueSet) {
-    let text = format!(
-        "no code of the value set `{}` is given here, and one is required; use one of its codes",
-        walk.schema.str(set.url),
-    );
-    walk.error(node, IssueCode::CodeInvalid, ID, text);
 }
 
 /// `type/subtype` with parameters, names of RFC 6838 section 4.2.
@@ -127,38 +151,95 @@ pub(crate) fn is_media_type(text: &str) -> bool {
     essence.split_once('/').is_some_and(|(ty, sub)| name(ty) && name(sub))
 }
 
-/// The shape of a UCUM term (<https://ucum.org/ucum> section 2): printable ASCII without blanks,
-/// brackets in pairs.
+/// A term of UCUM (<https://ucum.org/ucum> section 2) of units that it defines.
 pub(crate) fn is_unit(text: &str) -> bool {
-    let mut open = Vec::new();
-    for b in text.bytes() {
-        match b {
-            b'(' | b'[' | b'{' if open.last() != Some(&b'{') => open.push(b),
-            b')' | b']' | b'}' => {
-                let wanted = match b {
-                    b')' => b'(',
-                    b']' => b'[',
-                    _ => b'{',
-                };
-                if open.last() == Some(&wanted) {
-                    open.pop();
-                } else if open.last() != Some(&b'{') {
-                    return false;
-                }
-            }
-            0x21..=0x7e => {}
-            _ => return false,
-        }
-    }
-    open.is_empty() && !text.is_empty()
+    crate::fhirpath::is_unit(text)
 }
 
-/// The shape of a BCP 47 tag (RFC 5646 section 2.1).
+/// A well-formed tag of BCP 47 (RFC 5646 section 2.1): language with extended language, script,
+/// region, variants, extensions and private use, or one of the irregular grandfathered tags. Whether
+/// the parts are registered is not decided.
 pub(crate) fn is_language(text: &str) -> bool {
-    let mut parts = text.split('-');
-    let first = parts.next().unwrap_or_default();
-    let primary = (2..=8).contains(&first.len()) || matches!(first, "x" | "i");
-    primary
-        && first.bytes().all(|b| b.is_ascii_alphabetic())
-        && parts.all(|p| (1..=8).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric()))
+    let lower = text.to_ascii_lowercase();
+    if GRANDFATHERED.split(' ').any(|tag| tag == lower) {
+        return true;
+    }
+    let parts: Vec<&str> = lower.split('-').collect();
+    let sound = |p: &&str| (1..=8).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric());
+    let Some((language, mut rest)) = parts.split_first().filter(|_| parts.iter().all(sound)) else {
+        return false;
+    };
+    let letters = |p: &str| p.bytes().all(|b| b.is_ascii_alphabetic());
+    let digits = |p: &str| p.bytes().all(|b| b.is_ascii_digit());
+    if *language == "x" {
+        return !rest.is_empty();
+    }
+    if language.len() < 2 || !letters(language) {
+        return false;
+    }
+    let mut take = |most: usize, fits: &dyn Fn(&str) -> bool| {
+        let count = rest.iter().take(most).take_while(|p| fits(p)).count();
+        rest = rest.get(count..).unwrap_or_default();
+    };
+    if language.len() <= 3 {
+        take(3, &|p| p.len() == 3 && letters(p));
+    }
+    take(1, &|p| p.len() == 4 && letters(p));
+    take(1, &|p| (p.len() == 2 && letters(p)) || (p.len() == 3 && digits(p)));
+    let digit_first = |p: &str| p.starts_with(|c: char| c.is_ascii_digit());
+    take(usize::MAX, &|p| p.len() >= 5 || (p.len() == 4 && digit_first(p)));
+    // Extensions: a letter or digit and parts of two characters or more; `x` takes all that follows.
+    while let Some((single, more)) = rest.split_first() {
+        let private = *single == "x";
+        let count = if private { more.len() } else { more.iter().take_while(|p| p.len() >= 2).count() };
+        if single.len() != 1 || count == 0 {
+            return false;
+        }
+        rest = more.get(count..).unwrap_or_default();
+    }
+    true
+}
+
+const GRANDFATHERED: &str = "en-gb-oed i-ami i-bnn i-default i-enochian i-hak i-klingon i-lux i-mingo \
+    i-navajo i-pwn i-tao i-tay i-tsu sgn-be-fr sgn-be-nl sgn-ch-de";
+
+#[cfg(test)]
+mod tests {
+    use super::{is_language, is_media_type, is_unit};
+
+    #[test]
+    fn languages_are_well_formed_tags() {
+        let good = "en de-CH zh-Hant-TW sr-Latn de-CH-1996 sl-rozaj-biske es-419 x-private zh-cmn-Hans-CN \
+            de-a-value-b-other-x-1 i-klingon en-GB-oed";
+        for tag in good.split(' ') {
+            assert!(is_language(tag), "{tag}");
+        }
+        for tag in
+            ["", "e", "en_US", "en-", "-en", "en-a", "englishlanguage", "de-DE-DE", "x", "en-US-x", "123"]
+        {
+            assert!(!is_language(tag), "{tag}");
+        }
+    }
+
+    #[test]
+    fn units_are_terms_of_ucum() {
+        let good = "mg mm[Hg] kg/m2 10*9/L {score} /min mL/min/{1.73_m2} Cel % [iU]/mL ug/(24.h) 1 [pH] \
+            10^3/uL m.s-2 mmol/mol{creat}";
+        for unit in good.split(' ') {
+            assert!(is_unit(unit), "{unit}");
+        }
+        for unit in ["", "mgg", "kilogram", "mg/", "mm[Hg", "mg mL", "(mg", "{open", "Kg", "m^2"] {
+            assert!(!is_unit(unit), "{unit}");
+        }
+    }
+
+    #[test]
+    fn media_types_have_two_names() {
+        for ty in ["text/plain", "application/fhir+json; fhirVersion=4.0", "image/svg+xml"] {
+            assert!(is_media_type(ty), "{ty}");
+        }
+        for ty in ["", "text", "text/", "/plain", "te xt/plain", "text/pl/ain"] {
+            assert!(!is_media_type(ty), "{ty}");
+        }
+    }
 }

@@ -95,7 +95,7 @@ pub(crate) fn one<'t, 'a>(
             let text = format!("this constraint fails: {}", human.trim_end_matches('.'));
             walk.note(place, severity, IssueCode::Invariant, id(), text);
         }
-        Err(_) => walk.unevaluated.invariants += 1,
+        Err(_) => walk.unchecked_invariant(id()),
     }
 }
 

@@ -4,11 +4,11 @@ use sha2::{Digest, Sha256};
 
 use super::model::{
     Child, Code, Definition, Global, Invariant, Membership, Primitive, ProfileSource, Run, SearchParam, Slot,
-    Special, Str, TypeDef, TypeKind, ValueSet,
+    Special, Str, Strength, TypeDef, TypeKind, ValueSet,
 };
 use super::{PackageInfo, RULE_SET, Schema, SchemaError};
 
-const MAGIC: &[u8] = b"consilium-fhir-schema\x02";
+const MAGIC: &[u8] = b"consilium-fhir-schema\x03";
 
 pub(super) fn encode(schema: &Schema) -> Vec<u8> {
     let mut w = MAGIC.to_vec();
@@ -109,9 +109,9 @@ structs! {
     Str { at, len }
     Run { at, len }
     TypeDef { name, kind, primitive, special, is_abstract, base, children, slots, buckets, required, invariants }
-    Child { name, min, max, array, choice, modifier, binding, invariants }
+    Child { name, min, max, array, choice, modifier, binding, strength, invariants }
     Slot { name, child, ty, targets, action }
-    ValueSet { url, membership, codes }
+    ValueSet { url, membership, codes, unknown }
     Code { code, system }
     Invariant { key, source, expression, human, is_error, best_practice }
     SearchParam { code, kind, base, expression, url }
@@ -207,6 +207,16 @@ impl Codec for Special {
     }
 }
 
+impl Codec for Strength {
+    fn put(&self, w: &mut Vec<u8>) {
+        w.push(*self as u8);
+    }
+    fn take(r: &mut &[u8]) -> Option<Self> {
+        let all = [Strength::Required, Strength::Extensible, Strength::Preferred];
+        all.get(usize::from(u8::take(r)?)).copied()
+    }
+}
+
 impl Codec for Membership {
     fn put(&self, w: &mut Vec<u8>) {
         w.push(*self as u8);
@@ -217,6 +227,7 @@ impl Codec for Membership {
             Membership::MediaType,
             Membership::Ucum,
             Membership::Language,
+            Membership::Partial,
             Membership::Unknown,
         ];
         all.get(usize::from(u8::take(r)?)).copied()

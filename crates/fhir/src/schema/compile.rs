@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{
-    Child, Definition, Global, Invariant, NONE, Primitive, Run, Slot, Special, Str, TypeDef, TypeKind,
+    Child, Definition, Global, Invariant, NONE, Primitive, Run, Slot, Special, Str, Strength, TypeDef,
+    TypeKind,
 };
 use super::{PackageInfo, Schema, SchemaError, key_hash, profiles, search_params, terminology};
 use crate::deid;
@@ -36,7 +37,7 @@ impl Build {
         s
     }
 
-    fn names(&mut self, names: Vec<String>) -> Run {
+    pub(super) fn names(&mut self, names: Vec<String>) -> Run {
         let at = len32(self.schema.names.len());
         for name in &names {
             let s = self.text(name);
@@ -327,11 +328,13 @@ fn compile_child(
     }
     let is_backbone = build.ids.contains_key(&e.path);
     let invariants = if is_backbone { Run::default() } else { compile_invariants(build, e.node, url, false) };
-    let binding = e
-        .node
-        .get("binding")
-        .filter(|b| b.get("strength").is_some_and(|s| s.str_is("required")))
-        .map_or(NONE, |b| terminology::compile(build, &text_of(b, "valueSet")));
+    let bound = e.node.get("binding").filter(|b| b.get("valueSet").is_some());
+    let strength = bound.and_then(|b| Strength::named(&text_of(b, "strength")));
+    let binding = match (bound, strength) {
+        (Some(bound), Some(_)) => terminology::compile(build, &text_of(bound, "valueSet")),
+        _ => NONE,
+    };
+    let strength = strength.unwrap_or(Strength::Required);
     let modifier = e.node.get("isModifier").and_then(Cursor::as_bool).unwrap_or(false);
     Child {
         name: build.text(name),
@@ -341,6 +344,7 @@ fn compile_child(
         choice,
         modifier,
         binding,
+        strength,
         invariants,
     }
 }

@@ -172,8 +172,9 @@ pub(crate) struct Child {
     pub array: bool,
     pub choice: bool,
     pub modifier: bool,
-    /// Row of a required value set, or [`NONE`].
+    /// Row of a value set, or [`NONE`].
     pub binding: u16,
+    pub strength: Strength,
     pub invariants: Run,
 }
 
@@ -204,8 +205,31 @@ pub(crate) enum Membership {
     Ucum,
     /// BCP 47 language tags, by grammar.
     Language,
+    /// Some codes are listed; others of [`ValueSet::unknown`] systems may be members too.
+    Partial,
     /// The package does not hold the codes; never an error, counted as not evaluated.
     Unknown,
+}
+
+/// How binding a value set is (<https://hl7.org/fhir/R4/terminologies.html#strength>); `example` says
+/// nothing to a validator and is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Strength {
+    Required,
+    Extensible,
+    Preferred,
+}
+
+impl Strength {
+    pub(crate) fn named(name: &str) -> Option<Strength> {
+        match name {
+            "required" => Some(Strength::Required),
+            "extensible" => Some(Strength::Extensible),
+            "preferred" => Some(Strength::Preferred),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -214,6 +238,8 @@ pub(crate) struct ValueSet {
     pub membership: Membership,
     /// Rows sorted by code, then system.
     pub codes: Run,
+    /// Names of the systems whose content the packages lack; an empty name is any system.
+    pub unknown: Run,
 }
 
 #[derive(Clone, Copy, Debug)]

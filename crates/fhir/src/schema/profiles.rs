@@ -1,7 +1,7 @@
 //! Profiles for the schema: their elements, reduced to what constrains a document.
 
 use super::compile::{Build, items, text_of};
-use super::model::ProfileSource;
+use super::model::{ProfileSource, Strength};
 use super::terminology;
 use crate::tape::Cursor;
 
@@ -89,7 +89,7 @@ fn reduced(build: &mut Build, list: Cursor<'_, '_>) -> String {
             && let Some(set) = binding.get("valueSet")
         {
             let strength = text_of(binding, "strength");
-            if matches!(strength.as_str(), "required" | "extensible") {
+            if Strength::named(&strength).is_some() {
                 terminology::compile(build, &text_of(binding, "valueSet"));
                 let set = set.token();
                 out.push_str(&format!(

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regex::{Regex, RegexBuilder};
+
 use super::compile::{Build, items, text_of};
 use super::model::{Code, Membership, NONE, Run, ValueSet};
 use crate::tape::Cursor;
@@ -54,10 +56,57 @@ pub(super) struct Terms {
     rows: BTreeMap<String, u16>,
 }
 
-enum Members {
-    Listed(BTreeSet<(String, String)>),
-    Grammar(Membership),
-    Unknown,
+/// What is known of the members of a set.
+#[derive(Clone, Default)]
+struct Members {
+    listed: BTreeSet<(String, String)>,
+    /// Systems of which other codes may be members too; empty: any system.
+    unknown: BTreeSet<String>,
+    /// The set is all that a grammar accepts.
+    grammar: Option<Membership>,
+}
+
+impl Members {
+    fn listed(listed: impl IntoIterator<Item = (String, String)>) -> Members {
+        Members { listed: listed.into_iter().collect(), ..Members::default() }
+    }
+
+    fn unknown(system: &str) -> Members {
+        Members { unknown: BTreeSet::from([system.to_owned()]), ..Members::default() }
+    }
+
+    fn grammar(system: &str, grammar: Membership) -> Members {
+        Members { grammar: Some(grammar), ..Members::unknown(system) }
+    }
+
+    fn is_known(&self) -> bool {
+        self.unknown.is_empty()
+    }
+
+    fn may_hold(&self, system: &str) -> bool {
+        self.unknown.contains("") || self.unknown.contains(system)
+    }
+
+    fn intersect(self, other: Members) -> Members {
+        let surely = self.listed.intersection(&other.listed).cloned();
+        let mut both = Members::listed(surely);
+        // What one lists and the other may hold is open, and so is what both may hold.
+        for (one, two) in [(&self, &other), (&other, &self)] {
+            let open = one.listed.iter().map(|(_, s)| s).chain(&one.unknown);
+            both.unknown.extend(open.filter(|s| two.may_hold(s)).cloned());
+        }
+        both
+    }
+
+    fn without(mut self, other: Members) -> Members {
+        self.listed.retain(|code| !other.listed.contains(code));
+        // A code that the other may hold is open.
+        let open: BTreeSet<_> =
+            self.listed.iter().filter(|(_, s)| other.may_hold(s)).map(|(_, s)| s.clone()).collect();
+        self.listed.retain(|(_, s)| !open.contains(s));
+        self.unknown.extend(open);
+        self
+    }
 }
 
 impl Terms {
@@ -85,36 +134,37 @@ impl Terms {
 
     /// `seen` ends imports that go round in a circle.
     fn members(&self, url: &str, seen: &mut Vec<String>) -> Members {
-        let Some(source) = self.sets.get(url) else { return Members::Unknown };
+        let Some(source) = self.sets.get(url) else { return Members::unknown("") };
         if seen.iter().any(|s| s == url) {
-            return Members::Unknown;
+            return Members::unknown("");
         }
         seen.push(url.to_owned());
         let found = self.composed(source, seen);
         seen.pop();
-        match (found, &source.expansion) {
-            (Members::Unknown, Some(expansion)) => Members::Listed(expansion.clone()),
-            (found, _) => found,
+        match &source.expansion {
+            Some(expansion) if !found.is_known() => Members::listed(expansion.iter().cloned()),
+            _ => found,
         }
     }
 
     fn composed(&self, source: &SetSource, seen: &mut Vec<String>) -> Members {
-        let mut all = BTreeSet::new();
+        if source.include.is_empty() {
+            return Members::unknown("");
+        }
+        let mut all = Members::default();
         for part in &source.include {
-            match self.included(part, seen) {
-                Members::Listed(codes) => all.extend(codes),
-                // A grammar can be decided only if it is the whole of the set.
-                Members::Grammar(g) if source.include.len() == 1 && source.exclude.is_empty() => {
-                    return Members::Grammar(g);
-                }
-                Members::Grammar(_) | Members::Unknown => return Members::Unknown,
+            let found = self.included(part, seen);
+            // A grammar can be decided only if it is the whole of the set.
+            if source.include.len() == 1 && source.exclude.is_empty() {
+                return found;
             }
+            all.listed.extend(found.listed);
+            all.unknown.extend(found.unknown);
         }
         for part in &source.exclude {
-            let Members::Listed(codes) = self.included(part, seen) else { return Members::Unknown };
-            all.retain(|code| !codes.contains(code));
+            all = all.without(self.included(part, seen));
         }
-        if source.include.is_empty() { Members::Unknown } else { Members::Listed(all) }
+        all
     }
 
     /// Members of one include: the codes of the system, intersected with every imported set.
@@ -122,35 +172,32 @@ impl Terms {
         let mut found = if part.system.is_empty() { None } else { Some(self.system_codes(part)) };
         for url in &part.value_sets {
             let imported = self.members(unversioned(url), seen);
-            found = Some(match (found, imported) {
-                (None, imported) => imported,
-                (Some(Members::Listed(a)), Members::Listed(b)) => {
-                    Members::Listed(a.intersection(&b).cloned().collect())
-                }
-                _ => Members::Unknown,
+            found = Some(match found {
+                None => imported,
+                Some(found) => found.intersect(imported),
             });
         }
-        found.unwrap_or(Members::Unknown)
+        found.unwrap_or_else(|| Members::unknown(""))
     }
 
     fn system_codes(&self, part: &Include) -> Members {
         let pair = |code: &str| (code.to_owned(), part.system.clone());
         if let Some(concepts) = &part.concepts {
-            return Members::Listed(concepts.iter().map(|c| pair(c)).collect());
+            return Members::listed(concepts.iter().map(|c| pair(c)));
         }
         if part.filters.is_empty() {
             match part.system.as_str() {
-                "urn:ietf:bcp:13" => return Members::Grammar(Membership::MediaType),
-                "http://unitsofmeasure.org" => return Members::Grammar(Membership::Ucum),
-                "urn:ietf:bcp:47" => return Members::Grammar(Membership::Language),
+                "urn:ietf:bcp:13" => return Members::grammar(&part.system, Membership::MediaType),
+                "http://unitsofmeasure.org" => return Members::grammar(&part.system, Membership::Ucum),
+                "urn:ietf:bcp:47" => return Members::grammar(&part.system, Membership::Language),
                 ISO_4217_SYSTEM => {
-                    return Members::Listed(ISO_4217.split(' ').map(pair).collect());
+                    return Members::listed(ISO_4217.split(' ').map(pair));
                 }
                 _ => {}
             }
         }
         let Some(system) = self.systems.get(&part.system).filter(|s| s.complete) else {
-            return Members::Unknown;
+            return Members::unknown(&part.system);
         };
         let mut codes = BTreeSet::new();
         for (at, concept) in system.concepts.iter().enumerate() {
@@ -158,19 +205,19 @@ impl Terms {
             for (property, op, value) in &part.filters {
                 match system.passes(at, property, op, value) {
                     Some(passes) => keep &= passes,
-                    None => return Members::Unknown,
+                    None => return Members::unknown(&part.system),
                 }
             }
             if keep {
                 codes.insert(pair(&concept.code));
             }
         }
-        Members::Listed(codes)
+        Members::listed(codes)
     }
 }
 
 impl SystemSource {
-    /// `None` for an operator that is not decided here (`regex`, `generalizes`).
+    /// `None` for an operator that is not decided here (`generalizes`).
     fn passes(&self, at: usize, property: &str, op: &str, value: &str) -> Option<bool> {
         let concept = self.concepts.get(at)?;
         if property == "concept" || property == "code" {
@@ -181,6 +228,7 @@ impl SystemSource {
                 "=" => Some(concept.code == value),
                 "in" => Some(value.split(',').any(|v| v.trim() == concept.code)),
                 "not-in" => Some(!value.split(',').any(|v| v.trim() == concept.code)),
+                "regex" => Some(whole(value)?.is_match(&concept.code)),
                 _ => None,
             };
         }
@@ -189,6 +237,10 @@ impl SystemSource {
             "=" => Some(values.any(|v| v == value)),
             "in" => Some(values.any(|v| value.split(',').any(|w| w.trim() == v))),
             "not-in" => Some(!values.any(|v| value.split(',').any(|w| w.trim() == v))),
+            "regex" => {
+                let pattern = whole(value)?;
+                Some(values.any(|v| pattern.is_match(v)))
+            }
             "exists" => Some(values.next().is_some() == (value == "true")),
             _ => None,
         }
@@ -217,6 +269,11 @@ impl SystemSource {
         }
         false
     }
+}
+
+/// A filter's pattern holds for the whole value.
+fn whole(pattern: &str) -> Option<Regex> {
+    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(1 << 20).build().ok()
 }
 
 fn include(part: Cursor<'_, '_>) -> Include {
@@ -268,19 +325,26 @@ pub(super) fn compile(build: &mut Build, url: &str) -> u16 {
     if let Some(row) = build.terms.rows.get(url) {
         return *row;
     }
-    let (membership, codes) = match build.terms.members(url, &mut Vec::new()) {
-        Members::Listed(codes) => (Membership::Listed, codes),
-        Members::Grammar(grammar) => (grammar, BTreeSet::new()),
-        Members::Unknown => (Membership::Unknown, BTreeSet::new()),
+    let Members { listed: codes, unknown, grammar } = build.terms.members(url, &mut Vec::new());
+    let membership = match grammar {
+        Some(grammar) => grammar,
+        None if unknown.is_empty() => Membership::Listed,
+        None if unknown.contains("") && codes.is_empty() => Membership::Unknown,
+        None => Membership::Partial,
     };
+    let unknown = build.names(unknown.into_iter().collect());
     let at = build.schema.codes.len();
     for (code, system) in &codes {
         let row = Code { code: build.text(code), system: build.text(system) };
         build.schema.codes.push(row);
     }
     let run = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let set =
-        ValueSet { url: build.text(url), membership, codes: Run { at: run(at), len: run(codes.len()) } };
+    let set = ValueSet {
+        url: build.text(url),
+        membership,
+        codes: Run { at: run(at), len: run(codes.len()) },
+        unknown,
+    };
     let row = u16::try_from(build.schema.value_sets.len()).unwrap_or(NONE);
     build.schema.value_sets.push(set);
     build.terms.rows.insert(url.to_owned(), row);

@@ -103,13 +103,14 @@ fn holder(mut expression: String) -> String {
 pub(super) fn report<'s, 't, 'a>(
     tape: &'t Tape<'a>,
     mut found: Vec<Found>,
+    notes: Vec<Issue>,
     unevaluated: Unevaluated,
     evaluated: u64,
     max_issues: usize,
     placer: impl FnOnce(&'t Tape<'a>) -> Placer<'s, 't, 'a>,
 ) -> Report {
     if found.is_empty() {
-        return Report { issues: Vec::new(), unevaluated, evaluated };
+        return Report { issues: notes, unevaluated, evaluated };
     }
     found.sort_by(|a, b| (a.node, a.severity, &a.id, &a.text).cmp(&(b.node, b.severity, &b.id, &b.text)));
     let all = found.len();
@@ -152,5 +153,6 @@ pub(super) fn report<'s, 't, 'a>(
             text: format!("There are more than {max_issues} issues; correct these first."),
         });
     }
+    issues.extend(notes);
     Report { issues, unevaluated, evaluated }
 }

@@ -128,7 +128,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
                 self.object(value, ty, def, reached);
                 rules::invariant::check(self, value, ty, child.invariants);
                 if child.binding != NONE {
-                    rules::binding::complex(self, value, def.special, child.binding);
+                    rules::binding::element(self, value, def.special, child.binding, child.strength);
                 }
             }
         }
@@ -178,7 +178,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         }
         rules::text(self, value, primitive, &text);
         if child.binding != NONE {
-            rules::binding::code(self, value, child.binding, &text);
+            rules::binding::code(self, value, child.binding, child.strength, &text);
         }
     }
 

@@ -16,3 +16,4 @@ pub(crate) use item::json_string;
 pub use item::{Element, Item, TypeInfo, Value};
 pub use quantity::{Quantity, Unit};
 pub use temporal::{Precision, Temporal, TemporalKind};
+pub(crate) use ucum::is_unit;

@@ -115,6 +115,13 @@ pub(crate) fn parse(code: &str) -> Option<Unit> {
     Some(unit)
 }
 
+/// Whether a code is a term of UCUM of units that the table has. The value of the unit need not be
+/// one that can be computed with.
+pub(crate) fn is_unit(code: &str) -> bool {
+    let mut terms = Vec::new();
+    factors(code, &mut terms).is_some() && terms.iter().all(|(symbol, _)| atom(symbol).is_some())
+}
+
 /// The factor that takes a value in unit `from` to unit `to`; `None` if the units are not
 /// commensurable, not known or special.
 pub(crate) fn conversion(from: &str, to: &str) -> Option<Ratio> {
