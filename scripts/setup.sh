@@ -2,7 +2,7 @@
 # Installs what is missing for `make demo` or `make test` and says what it does.
 #
 #   scripts/setup.sh demo   compiler check, nats-server, FHIR R4 definitions
-#   scripts/setup.sh test   also PostgreSQL, chromium, helm 4 and 3, kubectl, kubernetes-validate, py_ecc
+#   scripts/setup.sh test   also PostgreSQL, chromium, SoftHSM, helm 4 and 3, kubectl, kubernetes-validate, py_ecc
 #
 # Everything but Debian packages goes to .tools/ (ignored by git); delete that folder to start again.
 # Only apt needs root (sudo is used if we are not root). Asks nothing. A second run changes nothing.
@@ -48,6 +48,7 @@ if [ "$mode" = test ]; then
   need git command -v git
   need postgresql initdb_present
   need chromium command -v chromium
+  need softhsm2 command -v softhsm2-util
 fi
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || die "please install ${missing[*]}: this system has no apt-get"
