@@ -3,6 +3,7 @@
 //! Whatever happens, dropping a [`Cluster`] stops its processes.
 
 use crate::clock::Stopwatch;
+use crate::collector::Collector;
 use crate::http::Http;
 use crate::recorder::Recorder;
 use anyhow::{Context, Result, bail};
@@ -78,6 +79,7 @@ pub struct Cluster {
     port: u16,
     hospitals: Vec<Hospital>,
     recorder: Option<Recorder>,
+    collector: Option<Collector>,
     stopped: bool,
 }
 
@@ -94,6 +96,7 @@ impl Cluster {
             port,
             hospitals: Vec::new(),
             recorder: None,
+            collector: None,
             stopped: false,
         };
         cluster.up(&["--prepare"])?;
@@ -129,6 +132,19 @@ impl Cluster {
         }
         std::fs::write(&file, moved)?;
         self.recorder = Some(Recorder::start(tap, server, kept)?);
+        Ok(())
+    }
+
+    /// Has every service export its traces to a collector here, which keeps them in `kept`. Before the first start.
+    pub fn trace(&mut self, kept: &Path) -> Result<()> {
+        let collector = Collector::start(kept)?;
+        for (hospital, service) in self.hospitals.iter().flat_map(|h| SERVICES.map(|s| (&h.name, s))) {
+            let file = self.dir.join(hospital).join(format!("{service}.toml"));
+            let mut text = std::fs::read_to_string(&file)?;
+            text.push_str(&format!("\n[telemetry]\notlp_endpoint = \"{}\"\n", collector.endpoint()));
+            std::fs::write(&file, text)?;
+        }
+        self.collector = Some(collector);
         Ok(())
     }
 
@@ -262,6 +278,11 @@ impl Cluster {
     /// The tap on the bus.
     pub fn recorder(&self) -> Result<&Recorder> {
         self.recorder.as_ref().context("there is no tap on the bus")
+    }
+
+    /// The collector of traces.
+    pub fn collector(&self) -> Result<&Collector> {
+        self.collector.as_ref().context("no traces are collected")
     }
 
     /// The ends of all logs, those with warnings or errors first told.

@@ -105,7 +105,22 @@ impl Http {
 
     /// POST.
     pub fn post(&self, url: &str, token: Option<&str>, content_type: &str, body: &[u8]) -> Result<Answer> {
+        self.post_with(url, token, &[], content_type, body)
+    }
+
+    /// POST with more headers.
+    pub fn post_with(
+        &self,
+        url: &str,
+        token: Option<&str>,
+        headers: Headers<'_>,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<Answer> {
         let mut request = self.agent.post(url).header("content-type", content_type);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }

@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod clock;
 pub mod cluster;
+pub mod collector;
 pub mod disclosure;
 pub mod frames;
 pub mod http;

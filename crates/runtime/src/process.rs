@@ -113,7 +113,7 @@ async fn run<S: Service>(common: Common, own: S::Config) -> anyhow::Result<()> {
     let Some(participant) = Participant::from_name(S::NAME) else {
         bail!("`{}` is no service of a release", S::NAME);
     };
-    let telemetry = telemetry::install(&common.telemetry, S::NAME)?;
+    let telemetry = telemetry::install(&common, S::NAME)?;
     let shutdown = Shutdown::new();
     let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tracing::info!(

@@ -1,7 +1,8 @@
 //! Logs to standard error, and traces to a collector where one is configured.
 
-use crate::config::TelemetryConfig;
+use crate::config::Common;
 use anyhow::Context;
+use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
@@ -14,11 +15,13 @@ use tracing_subscriber::{EnvFilter, Layer};
 pub(crate) struct Telemetry(Option<SdkTracerProvider>);
 
 /// Installs the global subscriber. Must run inside the tokio runtime, which carries the exporter.
-pub(crate) fn install(config: &TelemetryConfig, service: &'static str) -> anyhow::Result<Telemetry> {
+pub(crate) fn install(common: &Common, service: &'static str) -> anyhow::Result<Telemetry> {
+    let config = &common.telemetry;
     let filter = EnvFilter::try_new(&config.filter).context("`telemetry.filter` is not a filter")?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if config.json { lines.json().boxed() } else { lines.with_ansi(false).boxed() };
-    let provider = config.otlp_endpoint.as_deref().map(|endpoint| provider(endpoint, service)).transpose()?;
+    let provider =
+        config.otlp_endpoint.as_deref().map(|endpoint| provider(endpoint, common, service)).transpose()?;
     let traces = provider.as_ref().map(|p| tracing_opentelemetry::layer().with_tracer(p.tracer("consilium")));
     tracing_subscriber::registry()
         .with(lines.and_then(traces).with_filter(filter))
@@ -32,13 +35,18 @@ pub(crate) fn install(config: &TelemetryConfig, service: &'static str) -> anyhow
     Ok(Telemetry(provider))
 }
 
-fn provider(endpoint: &str, service: &'static str) -> anyhow::Result<SdkTracerProvider> {
+fn provider(endpoint: &str, common: &Common, service: &'static str) -> anyhow::Result<SdkTracerProvider> {
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
         .build()
         .context("`telemetry.otlp_endpoint` cannot be used")?;
-    let resource = Resource::builder().with_service_name(format!("consilium-{service}")).build();
+    // https://opentelemetry.io/docs/specs/semconv/resource/#service
+    let resource = Resource::builder()
+        .with_service_name(format!("consilium-{service}"))
+        .with_attribute(KeyValue::new("service.namespace", common.organisation.name.to_string()))
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 

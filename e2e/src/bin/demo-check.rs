@@ -64,6 +64,7 @@ fn run() -> Result<bool> {
         .ok();
     let mut cluster = Cluster::found(&dir, &root.join(".tools"))?;
     cluster.tap(&work)?;
+    cluster.trace(&work)?;
     cluster.register_client()?;
     let mut world = World::new(cluster, work, data, options.breadth);
     let outcome = tell(&mut world);

@@ -31,6 +31,12 @@ pub fn search(world: &mut World) -> Result<String> {
         }
     }
     hits.extend(finder.find(recorder.across(), &across));
+    let (spans, traces) = world.cluster.collector()?.written()?;
+    let exported = std::fs::read(traces)?;
+    if spans == 0 || open.find(traces, &exported).is_empty() {
+        bail!("the search is blind: {spans} spans were exported, and none says `hospital-a`");
+    }
+    hits.extend(finder.find(traces, &exported));
     hits.extend(finder.find(recorder.subjects(), &std::fs::read(recorder.subjects())?));
     if !hits.is_empty() {
         let shown: Vec<String> = hits
@@ -47,6 +53,7 @@ pub fn search(world: &mut World) -> Result<String> {
         "{} values (kinds: {}), each plain, hexadecimal and base64 at every alignment, in\n\
          {} files, {} MB: ledger, stores, write-ahead logs, keys, audit logs, process logs, configuration of all hospitals and of nats-server\n\
          bus, all that left an organisation (payloads, headers, subjects): {}\n\
+         traces, all that was exported to a collector: {} spans, {} KB\n\
          bus, not covered: payloads of {} messages ({} MB) among one organisation's own services, which carry records in the clear (ingest to its validate and audit); their subjects are covered\n\
          the same search does find `hospital-a` where it may stand",
         world.secrets.len(),
@@ -54,6 +61,8 @@ pub fn search(world: &mut World) -> Result<String> {
         seen.0,
         seen.1 >> 20,
         bus.join("; "),
+        spans,
+        exported.len() / 1024,
         inside.messages,
         inside.bytes >> 20,
     ))

@@ -9,6 +9,7 @@ mod outage;
 mod proofs;
 mod refusal;
 mod times;
+mod tracing;
 
 use crate::clock::Stopwatch;
 use crate::cluster::{Cluster, Hospital};
@@ -135,6 +136,7 @@ pub fn tell(world: &mut World) -> Result<()> {
     world.step("e  the exchange asks for a purpose of use that is for care", exchange::purposes)?;
     world.step("h  hospital C is killed in the middle of a load and loses nothing", outage::story)?;
     world.step("i  times", times::measure)?;
+    world.step("j  one trace leads through all services that took part", tracing::story)?;
     world.step("g  nothing that identifies a patient in data, logs and bus", dump::search)?;
     Ok(())
 }
