@@ -8,6 +8,7 @@ use crate::content;
 use crate::error::ApiError;
 use crate::leaves::{self, ContentLeaf};
 use crate::sealing::{Binding, Class};
+use crate::withdraw::withdraw;
 use consilium_abe::envelope::{RecordKey, seal_record, wrap_dek};
 use consilium_contracts::v1::submit_response::Status;
 use consilium_domain::canon::Canonical;
@@ -212,7 +213,7 @@ async fn deliver(
         Delivery::Committed => {}
         Delivery::Pending => return Err(unconfirmed()),
         Delivery::Refused(code) => {
-            app.records.discard(&root).await?;
+            withdraw(app, &root, &code).await?;
             for change in changes {
                 app.outbox.remove(&change.key).await?;
             }

@@ -7,6 +7,7 @@ pub mod exchange;
 pub mod metadata;
 pub mod read;
 pub mod search;
+pub mod validate;
 pub mod write;
 
 use crate::app::App;
@@ -20,6 +21,7 @@ use consilium_runtime::propagation;
 use futures::StreamExt;
 use std::sync::Arc;
 use tracing::Instrument;
+use validate::Target;
 
 /// What is sent back, before it is HTTP: entries of batches use the same.
 #[derive(Debug, Clone)]
@@ -144,12 +146,15 @@ async fn route(
             let body = resource_body(&request, payload, app).await?;
             fhir(bundle::post(&ctx, &body).await?)
         }
-        (&Method::POST, ["fhir", "$validate"] | ["fhir", _, "$validate"]) => {
+        (&Method::POST, ["fhir", target @ .., "$validate"]) if target.len() <= 2 => {
             let body = resource_body(&request, payload, app).await?;
-            fhir(
-                write::validate(&ctx, segments.get(1).copied().filter(|s| *s != "$validate"), &query, &body)
-                    .await?,
-            )
+            let target = Target { resource_type: target.first().copied(), id: target.get(1).copied() };
+            fhir(validate::post(&ctx, target, &query, Some(&body)).await?)
+        }
+        // The stored resource itself; the operation changes nothing, so GET may call it.
+        (&Method::GET, ["fhir", resource_type, id, "$validate"]) => {
+            let target = Target { resource_type: Some(*resource_type), id: Some(*id) };
+            fhir(validate::post(&ctx, target, &query, None).await?)
         }
         (&Method::POST, ["fhir", resource_type]) => {
             let mut conditions = conditions;
@@ -224,7 +229,12 @@ fn no_such_path() -> ApiError {
 fn known_shape(segments: &[&str]) -> bool {
     matches!(
         segments,
-        ["fhir"] | ["fhir", _] | ["fhir", _, _] | ["fhir", _, _, "_history"] | ["fhir", _, _, "_history", _]
+        ["fhir"]
+            | ["fhir", _]
+            | ["fhir", _, _]
+            | ["fhir", _, _, "$validate"]
+            | ["fhir", _, _, "_history"]
+            | ["fhir", _, _, "_history", _]
     )
 }
 
@@ -233,6 +243,7 @@ fn allowed(segments: &[&str]) -> &'static str {
         ["fhir"] => "POST",
         ["fhir", _] => "GET, HEAD, POST",
         ["fhir", _, "_search" | "$validate"] => "POST",
+        ["fhir", _, _, "$validate"] => "GET, POST",
         ["fhir", _, _] => "GET, HEAD, PUT",
         _ => "GET, HEAD",
     }

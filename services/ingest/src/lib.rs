@@ -22,6 +22,7 @@ mod resource;
 mod scope;
 mod sealing;
 mod transit;
+mod withdraw;
 mod worker;
 
 #[cfg(test)]

@@ -3,4 +3,5 @@
 mod batch;
 mod story;
 mod synthea;
+mod validate;
 mod world;

@@ -6,6 +6,7 @@ use crate::commit::{self, Delivery, Draft, Prepared};
 use crate::config::Acknowledge;
 use crate::consent;
 use crate::error::ApiError;
+use crate::withdraw::withdraw;
 use consilium_domain::tx::tx_id;
 use consilium_domain::{Digest, Timestamp};
 use consilium_store::sql::outbox::{Entry, Kind};
@@ -94,7 +95,7 @@ async fn refused(app: &App, entry: &Entry, code: &str) -> Result<(), ApiError> {
         }
         Kind::Batch => {
             tracing::error!(code, "the ledger refused a batch that was never acknowledged: removed");
-            app.records.discard(&entry.key).await.map_err(ApiError::from)
+            withdraw(app, &entry.key, code).await
         }
         Kind::Consent | Kind::Rekey => {
             tracing::error!(code, "the ledger refused a consent change: the consent does not count");

@@ -3,12 +3,11 @@
 use consilium_contracts::v1::CheckResponse;
 use consilium_domain::{Digest, Encoder};
 use consilium_fhir::leaves::leaves;
-use consilium_fhir::tape::NodeId;
-use consilium_fhir::{Issue, IssueCode, Limits, Options, Report, Severity, Tape, Validator};
+use consilium_fhir::{Limits, Options, Report, Severity, Tape, Validator};
 use std::borrow::Cow;
 
-/// Validates one resource, a Bundle with all that it holds included. Of `profiles`, those that the loaded packages
-/// cannot vouch for are errors: a verdict that was asked for and not given must not look like a pass.
+/// Validates one resource, a Bundle with all that it holds included, also against `profiles`. Of those, the ones that no
+/// loaded package brings are errors: a verdict that was asked for and not given must not look like a pass.
 pub fn check(
     validator: &Validator,
     options: &Options,
@@ -16,11 +15,14 @@ pub fn check(
     profiles: &[String],
 ) -> CheckResponse {
     let schema = validator.schema().digest();
-    let (mut report, content) = match Tape::parse(resource, &Limits::default()) {
-        Ok(tape) => (validator.validate(&tape, options), content_digest(&tape)),
+    let mut options = Cow::Borrowed(options);
+    if !profiles.is_empty() {
+        options.to_mut().profiles.extend_from_slice(profiles);
+    }
+    let (report, content) = match Tape::parse(resource, &Limits::default()) {
+        Ok(tape) => (validator.validate(&tape, &options), content_digest(&tape)),
         Err(error) => (Report::of_parse_error(&error), Digest::sha256(&[resource])),
     };
-    report.issues.extend(profiles.iter().map(|_| unsupported_profile()));
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     CheckResponse {
         valid: report.is_valid(),
@@ -39,19 +41,4 @@ fn content_digest(tape: &Tape<'_>) -> Digest {
         out.str(&leaf.path).str(leaf.token);
     }
     Digest::tagged("consilium/v1/content", &out.into_bytes())
-}
-
-fn unsupported_profile() -> Issue {
-    Issue {
-        severity: Severity::Error,
-        code: IssueCode::NotFound,
-        message_id: Cow::Borrowed("consilium.profile"),
-        node: NodeId::ROOT,
-        expression: String::new(),
-        line: 0,
-        col: 0,
-        text: "A profile of the request is not among those that this service checks; leave the profile out to have \
-               the resource checked against FHIR R4."
-            .to_owned(),
-    }
 }

@@ -1,7 +1,7 @@
 //! create, update and their conditional forms, one by one or as a transaction (hl7.org/fhir/R4/http.html#create).
 
 use super::search::{id_in, matches_of};
-use super::{Conditions, Ctx, Reply, check_type, encode, pairs, parse, parse_version};
+use super::{Conditions, Ctx, Reply, check_type, encode, parse, parse_version};
 use crate::audit_event::{Audit, Event};
 use crate::commit::{CommitError, Draft, commit};
 use crate::config::Acknowledge;
@@ -12,7 +12,7 @@ use crate::scope::Interaction;
 use actix_web::http::StatusCode;
 use consilium_domain::Timestamp;
 use consilium_fhir::Tape;
-use consilium_fhir::tape::{Cursor, NodeId};
+use consilium_fhir::tape::NodeId;
 use consilium_store::sql::records::{NewClaim, Status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -59,43 +59,6 @@ impl Written {
 pub async fn check(ctx: &Ctx, body: &[u8]) -> Result<(), ApiError> {
     let answer = ctx.app.peers.check(body, &[]).await?;
     if answer.valid { Ok(()) } else { Err(ApiError::invalid(answer.outcome)) }
-}
-
-/// `$validate`: 200 with the OperationOutcome, also when the resource is invalid.
-pub async fn validate(
-    ctx: &Ctx,
-    resource_type: Option<&str>,
-    query: &str,
-    body: &[u8],
-) -> Result<Reply, ApiError> {
-    let tape = parse(&ctx.app, body)?;
-    let mut root = tape.root();
-    let mut profiles: Vec<String> =
-        pairs(query)?.into_iter().filter(|(n, _)| n == "profile").map(|(_, v)| v).collect();
-    // Parameters: the resource is the parameter `resource`, the profile `profile`.
-    if type_of(root).as_deref() == Some("Parameters") {
-        let mut resource = None;
-        for p in root.get("parameter").into_iter().flat_map(Cursor::children) {
-            if p.get("name").is_some_and(|n| n.str_is("resource")) {
-                resource = p.get("resource");
-            }
-            if p.get("name").is_some_and(|n| n.str_is("profile")) {
-                profiles.extend(
-                    ["valueUri", "valueCanonical"]
-                        .iter()
-                        .filter_map(|k| Some(p.get(k)?.as_str()?.into_owned())),
-                );
-            }
-        }
-        root = resource.ok_or_else(|| ApiError::bad_request("`Parameters` holds no parameter `resource`"))?;
-    }
-    if let (Some(expected), Some(found)) = (resource_type, type_of(root))
-        && expected != found
-    {
-        return Err(ApiError::bad_request("the resource is of another type than the URL").at("resourceType"));
-    }
-    let answer = ctx.app.peers.check(root.token().as_bytes(), &profiles).await?;
-    Ok(Reply::ok(answer.outcome))
 }
 
 /// POST of one resource.

@@ -135,6 +135,8 @@ pub struct Shared {
     pub events: Mutex<BTreeMap<String, Vec<Vec<u8>>>>,
     pub audit_down: AtomicBool,
     pub consensus_down: AtomicBool,
+    /// The ledger refuses every transaction.
+    pub consensus_refuses: AtomicBool,
     pub validate_down: AtomicBool,
     /// The keys services change no class.
     pub keys_down: AtomicBool,
@@ -229,6 +231,7 @@ impl World {
             events: Mutex::default(),
             audit_down: AtomicBool::new(false),
             consensus_down: AtomicBool::new(false),
+            consensus_refuses: AtomicBool::new(false),
             validate_down: AtomicBool::new(false),
             keys_down: AtomicBool::new(false),
             head_age_ms: AtomicU64::new(0),
@@ -396,7 +399,8 @@ async fn serve(kit: &impl Fn(Participant) -> Kit, org: &str, shared: &Arc<Shared
 async fn serve_validate(kit: &Kit, org: &str, shared: &Arc<Shared>) {
     let own = Arc::clone(shared);
     let check = move |r: CheckRequest| {
-        let report = own.validator.validate_bytes(&r.resource, &Limits::default(), &Options::default());
+        let options = Options { profiles: r.profiles, ..Options::default() };
+        let report = own.validator.validate_bytes(&r.resource, &Limits::default(), &options);
         let answer = CheckResponse {
             valid: report.is_valid(),
             outcome: report.to_operation_outcome_json().into_bytes(),
@@ -442,6 +446,9 @@ async fn serve_consensus(kit: &Kit, shared: &Arc<Shared>) {
     let submit = move |r: SubmitRequest| {
         let answer = if own.consensus_down.load(Ordering::Relaxed) {
             SubmitResponse::default()
+        } else if own.consensus_refuses.load(Ordering::Relaxed) {
+            let failure = Some(Failure::new("sanctioned", "no"));
+            SubmitResponse { status: Status::Refused.into(), committed: None, failure }
         } else {
             own.chain.lock().unwrap().submit(&r.tx, clock.now())
         };
