@@ -399,8 +399,13 @@ impl<'x, 'e> Evaluator<'x, 'e> {
     }
 
     /// The collection as a Boolean by singleton evaluation: a single item of another type counts
-    /// as `true` (FHIRPath N1 "Singleton Evaluation of Collections").
+    /// as `true` (FHIRPath N1 "Singleton Evaluation of Collections"). Several elements are an error,
+    /// but in constraints: authors write `telecom or endpoint` (US Core, pd-1) of elements that repeat.
     fn boolean(&self, items: &[Item<'e>], what: Place<'_>, at: u32) -> Result<Option<bool>, EvalError> {
+        let flag = |item: &Item<'e>| matches!(self.value(item), Some(Value::Boolean(_)));
+        if self.lenient && items.len() > 1 && !items.iter().any(flag) {
+            return Ok(Some(true));
+        }
         let Some(item) = self.single(items, what, at)? else { return Ok(None) };
         Ok(Some(match self.value(item) {
             Some(Value::Boolean(b)) => b,
