@@ -131,6 +131,14 @@ impl Node {
         self.disk.chain = Chain::genesis(genesis, delay);
     }
 
+    /// An old copy of the disk: the log is gone and so are the newest blocks.
+    pub fn roll_back(&mut self, blocks: usize, genesis: &Set, delay: usize, approved: &[Change]) {
+        let kept = self.disk.blocks.len().saturating_sub(blocks);
+        let old: Vec<Committed> = self.disk.blocks.drain(..).take(kept).collect();
+        self.lose_disk(genesis, delay);
+        old.into_iter().for_each(|committed| self.commit(committed, approved));
+    }
+
     /// Whether enough peers have told their heights, and from where on it may sign then.
     pub fn safe_height(&self, planted: Planted) -> Option<u64> {
         let set = validators(self.disk.chain.set_of(self.height() + 1));

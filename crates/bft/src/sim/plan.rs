@@ -36,7 +36,7 @@ pub enum Conduct {
     TimeWarper,
     /// Proposes bodies that do not extend the chain.
     BadParent,
-    /// Crashes all the time, forgets what it signed and signs again at once.
+    /// Crashes all the time, forgets what it signed, or goes back to an old disk, and signs again at once.
     Amnesiac,
     /// Repeats what it has heard: other heights, other rounds, and honest votes of another channel.
     Replayer,

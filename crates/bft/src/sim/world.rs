@@ -297,12 +297,14 @@ impl World {
         self.outcome.torn += u64::from(kept < unsynced);
         if self.nodes[at].conduct == Conduct::Amnesiac {
             self.nodes[at].lose_log();
+            if self.below(2) == 0 {
+                let blocks = 1 + self.below(3) as usize;
+                self.nodes[at].roll_back(blocks, &self.plan.genesis, SET_DELAY, &self.plan.changes);
+            }
             self.nodes[at].disk.lost = false;
         } else if self.below(1000) < self.plan.forget && self.may_forget(at) {
             if self.below(3) == 0 {
-                let delay = self.nodes[at].disk.chain.sets.len() - self.nodes[at].height() as usize - 1;
-                let genesis = self.plan.genesis.clone();
-                self.nodes[at].lose_disk(&genesis, delay);
+                self.nodes[at].lose_disk(&self.plan.genesis, SET_DELAY);
                 self.outcome.lost_disks += 1;
             } else {
                 self.nodes[at].lose_log();
