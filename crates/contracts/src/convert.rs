@@ -3,7 +3,7 @@
 use crate::v1::{CommittedTx, Failure};
 use consilium_domain::block::{CommitCertificate, Header};
 use consilium_domain::merkle::Inclusion;
-use consilium_domain::receipt::TxProof;
+use consilium_domain::receipt::{TxProof, ValidatorChange};
 use consilium_domain::{CanonError, Canonical, Digest};
 use thiserror::Error;
 
@@ -33,6 +33,7 @@ impl From<&TxProof> for CommittedTx {
             path: proof.inclusion.path.iter().map(|d| d.0.to_vec()).collect(),
             header: proof.header.to_canonical(),
             certificate: proof.certificate.to_canonical(),
+            validator_changes: proof.validator_changes.iter().map(Canonical::to_canonical).collect(),
         }
     }
 }
@@ -40,8 +41,7 @@ impl From<&TxProof> for CommittedTx {
 impl TryFrom<CommittedTx> for TxProof {
     type Error = ConvertError;
 
-    /// The proof without validator changes, which the wire does not carry. Checks forms only: the proof
-    /// itself is for `ledger` to verify.
+    /// Checks forms only: the proof itself is for `ledger` to verify.
     fn try_from(wire: CommittedTx) -> Result<Self, ConvertError> {
         Ok(Self {
             tx: wire.tx,
@@ -54,7 +54,12 @@ impl TryFrom<CommittedTx> for TxProof {
                 .map_err(|cause| ConvertError::Canonical { field: "header", cause })?,
             certificate: CommitCertificate::from_canonical(&wire.certificate)
                 .map_err(|cause| ConvertError::Canonical { field: "certificate", cause })?,
-            validator_changes: Vec::new(),
+            validator_changes: wire
+                .validator_changes
+                .iter()
+                .map(|c| ValidatorChange::from_canonical(c))
+                .collect::<Result<_, _>>()
+                .map_err(|cause| ConvertError::Canonical { field: "validator_changes", cause })?,
         })
     }
 }

@@ -13,6 +13,7 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         path: vec![vec![4; 32], vec![5; 32]],
         header: vec![6],
         certificate: vec![7],
+        validator_changes: vec![vec![8]],
     };
     let claims = Claims { subject: "dr-x".into(), roles: vec!["practitioner".into(), "chief".into()] };
     let record = SealedRecord {

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Version of the block format.
-pub const BLOCK_VERSION: u16 = 1;
+pub const BLOCK_VERSION: u16 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,8 +63,8 @@ pub struct Header {
     /// Number of transactions in the ledger log.
     pub log_size: u64,
     pub log_root: Digest,
-    /// Digest of the validator set of the next height.
-    pub next_validators: Digest,
+    /// [`crate::genesis::members_digest`] of the members of the next height: its validators and all service keys.
+    pub next_members: Digest,
 }
 canonical_struct!(Header {
     version,
@@ -77,7 +77,7 @@ canonical_struct!(Header {
     state_root,
     log_size,
     log_root,
-    next_validators,
+    next_members,
 });
 
 impl Header {
@@ -104,8 +104,9 @@ impl Block {
     }
 }
 
-/// What a validator signs to commit a block, with [`Purpose::Precommit`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a validator signs to commit a block, with [`Purpose::Precommit`]; with [`Purpose::Prevote`] it is a prevote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Precommit {
     pub height: Height,
     pub round: u32,
@@ -118,6 +119,26 @@ canonical_struct!(Precommit { height, round, block, validator });
 impl Precommit {
     pub fn signing_bytes(&self, channel: &ChannelId) -> Vec<u8> {
         Purpose::Precommit.bytes(channel, self)
+    }
+}
+
+/// What a proposer signs, with [`Purpose::Proposal`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposal {
+    pub height: Height,
+    pub round: u32,
+    /// Round in which more than two thirds had prevoted this block before, if any.
+    pub pol_round: Option<u32>,
+    pub block: Digest,
+    /// Index of the proposer in its set.
+    pub validator: u16,
+}
+canonical_struct!(Proposal { height, round, pol_round, block, validator });
+
+impl Proposal {
+    pub fn signing_bytes(&self, channel: &ChannelId) -> Vec<u8> {
+        Purpose::Proposal.bytes(channel, self)
     }
 }
 

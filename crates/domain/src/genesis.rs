@@ -1,6 +1,7 @@
 //! Genesis: all that an offline verifier has to trust.
 
-use crate::canon::Canonical;
+use crate::block::{Validator, ValidatorSet};
+use crate::canon::{Canonical, Encoder};
 use crate::canonical_struct;
 use crate::digest::Digest;
 use crate::id::{ChannelId, OrgId};
@@ -35,13 +36,36 @@ pub struct Member {
     pub ingest: PublicKey,
     /// Anchors of the audit service.
     pub audit: PublicKey,
-    /// Votes on profile sets: an offline key of the organisation's officers.
+    /// Votes on profile sets and motions: an offline key of the organisation's officers.
     pub governance: PublicKey,
+    /// Cosignatures of the ledger log's checkpoints (C2SP tlog-cosignature), by the consensus service. It never signs a
+    /// vote, and the consensus key never signs a checkpoint.
+    pub cosign: PublicKey,
     /// Public key of the organisation's attribute authority, as the abe crate encodes it.
     #[serde(with = "hexbytes")]
     pub authority: Vec<u8>,
 }
-canonical_struct!(Member { organisation, consensus, validate, ingest, audit, governance, authority });
+canonical_struct!(Member { organisation, consensus, validate, ingest, audit, governance, cosign, authority });
+
+impl Member {
+    /// All signature keys.
+    pub fn keys(&self) -> [PublicKey; 6] {
+        [self.consensus, self.validate, self.ingest, self.audit, self.governance, self.cosign]
+    }
+}
+
+/// What a header says of the members of the next height.
+pub fn members_digest(members: &[Member]) -> Digest {
+    let mut out = Encoder::default();
+    out.list(members);
+    Digest::tagged("consilium/v1/members", &out.into_bytes())
+}
+
+/// The validators of these members, in their order: one of power 1 per organisation.
+pub fn validators_of(members: &[Member]) -> ValidatorSet {
+    let one = |m: &Member| Validator { organisation: m.organisation.clone(), key: m.consensus, power: 1 };
+    ValidatorSet { validators: members.iter().map(one).collect() }
+}
 
 /// Numbers that all members must agree on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,17 +133,7 @@ impl Genesis {
         self.members.iter().find(|m| m.organisation == *organisation)
     }
     /// The validator set of the first blocks: one validator of power 1 per organisation.
-    pub fn validators(&self) -> crate::block::ValidatorSet {
-        crate::block::ValidatorSet {
-            validators: self
-                .members
-                .iter()
-                .map(|m| crate::block::Validator {
-                    organisation: m.organisation.clone(),
-                    key: m.consensus,
-                    power: 1,
-                })
-                .collect(),
-        }
+    pub fn validators(&self) -> ValidatorSet {
+        validators_of(&self.members)
     }
 }

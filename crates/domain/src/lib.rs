@@ -7,7 +7,10 @@
 pub mod block;
 pub mod canon;
 pub mod digest;
+pub mod dispute;
+pub mod evidence;
 pub mod genesis;
+pub mod governance;
 pub mod id;
 pub mod interop;
 pub mod merkle;
@@ -15,6 +18,7 @@ pub mod message;
 pub mod port;
 pub mod receipt;
 pub mod record;
+pub mod samples;
 pub mod sign;
 pub mod time;
 pub mod tx;

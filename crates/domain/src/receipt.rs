@@ -1,19 +1,26 @@
 //! Receipts: everything a stranger needs to check a record offline, from genesis down to one leaf.
 
-use crate::block::{CommitCertificate, Header, ValidatorSet};
+use crate::block::{CommitCertificate, Header};
+use crate::canon::{CanonError, Canonical, Decoder, Encoder};
+use crate::canonical_struct;
 use crate::digest::Digest;
-use crate::genesis::hexbytes;
+use crate::genesis::{Member, hexbytes};
 use crate::id::OrgId;
 use crate::merkle::Inclusion;
-use crate::record::{LeafKind, RecordCommitment};
+use crate::record::{LeafKind, MAX_PATH, RecordCommitment};
+use crate::samples::Sample;
 use serde::{Deserialize, Serialize};
 
 /// Name and version of the file format.
-pub const RECEIPT_FORMAT: &str = "consilium-receipt/1";
+pub const RECEIPT_FORMAT: &str = "consilium-receipt/2";
 /// Name and version of the file format of [`AuditProof`].
-pub const AUDIT_FORMAT: &str = "consilium-audit-proof/1";
+pub const AUDIT_FORMAT: &str = "consilium-audit-proof/2";
 /// Name and version of the file format of [`StateProof`].
-pub const STATE_FORMAT: &str = "consilium-state-proof/1";
+pub const STATE_FORMAT: &str = "consilium-state-proof/2";
+/// Name and version of the file format of [`SampleProof`].
+pub const SAMPLE_FORMAT: &str = "consilium-sample-proof/1";
+/// Name and version of the file format of [`CheckpointProof`].
+pub const CHECKPOINT_FORMAT: &str = "consilium-checkpoint-proof/1";
 
 /// A leaf laid open: salt, token and the way to the record's root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +34,21 @@ pub struct Opening {
     pub inclusion: Inclusion,
 }
 
+impl Canonical for Opening {
+    fn encode(&self, out: &mut Encoder) {
+        out.str(&self.path).value(&self.kind).value(&self.salt).str(&self.token).value(&self.inclusion);
+    }
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, CanonError> {
+        Ok(Self {
+            path: input.str(MAX_PATH, "leaf path")?.to_owned(),
+            kind: input.value()?,
+            salt: input.value()?,
+            token: input.value()?,
+            inclusion: input.value()?,
+        })
+    }
+}
+
 /// A transaction's place in a committed block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,18 +59,20 @@ pub struct TxProof {
     pub inclusion: Inclusion,
     pub header: Header,
     pub certificate: CommitCertificate,
-    /// Each change of the validator set between genesis and this block, oldest first: the header that
-    /// announced it, its certificate by the set before, the new set.
+    /// Each change of the members between genesis and this block, oldest first.
     pub validator_changes: Vec<ValidatorChange>,
 }
 
+/// A change of the members: the header that announced it, its certificate by the set before, the members after.
+/// They are in force from the height after that header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValidatorChange {
     pub header: Header,
     pub certificate: CommitCertificate,
-    pub validators: ValidatorSet,
+    pub members: Vec<Member>,
 }
+canonical_struct!(ValidatorChange { header, certificate, members });
 
 /// A record's receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,3 +132,34 @@ pub struct StateProof {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HexBytes(#[serde(with = "hexbytes")] pub Vec<u8>);
+
+/// Proof of one sample of a series.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampleProof {
+    /// [`SAMPLE_FORMAT`].
+    pub format: String,
+    /// Digest of the genesis that the verifier must hold.
+    pub genesis: Digest,
+    pub sample: Sample,
+    /// The sample's place among those of its transaction.
+    pub inclusion: Inclusion,
+    /// The [`crate::samples::SampleBatch`] on the ledger.
+    pub transaction: TxProof,
+}
+
+/// A cosigned checkpoint of the ledger log and the committed header that says the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointProof {
+    /// [`CHECKPOINT_FORMAT`].
+    pub format: String,
+    /// Digest of the genesis that the verifier must hold.
+    pub genesis: Digest,
+    /// The checkpoint as a C2SP signed note.
+    pub note: String,
+    /// A header with this size and root.
+    pub header: Header,
+    pub certificate: CommitCertificate,
+    pub validator_changes: Vec<ValidatorChange>,
+}

@@ -70,6 +70,10 @@ pub enum Purpose {
     Consent,
     Message,
     Checkpoint,
+    /// An organisation's approval of a [`crate::governance::Motion`].
+    Motion,
+    /// An organisation's [`crate::dispute::Finding`].
+    Finding,
 }
 
 impl Purpose {
@@ -83,6 +87,8 @@ impl Purpose {
             Self::Consent => "consilium/v1/consent",
             Self::Message => "consilium/v1/message",
             Self::Checkpoint => "consilium/v1/checkpoint",
+            Self::Motion => "consilium/v1/motion",
+            Self::Finding => "consilium/v1/finding",
         }
     }
 

@@ -180,6 +180,7 @@ struct Keys {
     ingest: SigningKey,
     audit: SigningKey,
     governance: SigningKey,
+    cosign: SigningKey,
 }
 
 fn members() -> Result<Vec<Keys>, Failure> {
@@ -193,6 +194,7 @@ fn members() -> Result<Vec<Keys>, Failure> {
             ingest: key("ingest"),
             audit: key("audit"),
             governance: key("governance"),
+            cosign: key("cosign"),
             organisation,
         })
     };
@@ -207,6 +209,7 @@ fn genesis(members: &[Keys], schema: Digest) -> Result<Genesis, Failure> {
         ingest: keys.ingest.public(),
         audit: keys.audit.public(),
         governance: keys.governance.public(),
+        cosign: keys.cosign.public(),
         authority: vec![1, 2, 3],
     };
     Ok(Genesis {

@@ -1,27 +1,20 @@
 //! Blocks: genesis, validity, execution, building.
 
 use crate::check::{self, CheckError, Context, Look, TxError, check_with_state, find};
-use crate::committee;
-use crate::state::{
-    self, AnchorRecord, BatchRecord, ConsentRecord, HeadRecord, ReadError, SchemaRecord, StateRead,
-    VoteRecord,
-};
+use crate::session::Session;
+use crate::state::{self, EvidenceHead, EvidenceRecord, HeadRecord, PendingMembers, ReadError, StateRead};
 use crate::tree;
 use consilium_domain::block::{BLOCK_VERSION, Block, Header, ValidatorSet};
 use consilium_domain::canon::Canonical;
-use consilium_domain::genesis::{Genesis, Member, Params};
+use consilium_domain::genesis::{Genesis, Member, Params, members_digest, validators_of};
 use consilium_domain::merkle::{self, Frontier};
 use consilium_domain::port::kv::{Pair, Write};
-use consilium_domain::tx::{ProfileVote, Tx, TxBody, tx_id};
-use consilium_domain::{ChannelId, Digest, Height, OrgId, PublicKey, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use consilium_domain::tx::{ErasedKind, ErasureGround, Tx, tx_id};
+use consilium_domain::{ChannelId, Digest, Height, OrgId, Timestamp};
 use thiserror::Error;
 
 /// Most transactions of one block.
 pub const MAX_BLOCK_TXS: usize = 65_536;
-/// Most members of a channel.
-pub const MAX_MEMBERS: usize = check::MAX_ATTESTATIONS;
-
 /// Why a block is not the next one.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum BlockError {
@@ -33,27 +26,6 @@ pub enum BlockError {
     TooLarge,
     #[error("transaction {index} of the block is invalid: {error}")]
     Tx { index: usize, error: TxError },
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
-/// Why a genesis is refused.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
-pub enum GenesisError {
-    #[error("a channel has 1 to {MAX_MEMBERS} members, found {0}")]
-    MemberCount(usize),
-    #[error("the members are not sorted by organisation, each once")]
-    NotSorted,
-    #[error("the key {0} is listed twice: each service of each member has its own")]
-    SharedKey(PublicKey),
-    #[error("the schemas are not sorted, each once")]
-    SchemasNotSorted,
-    #[error("`{0}` must not be 0")]
-    Zero(&'static str),
-    #[error("`max_block_bytes` is at least {0}: one transaction of the largest size")]
-    BlockBytes(usize),
-    #[error("a committee of {found} is too small for these members: 0 (all) or at least {least}")]
-    Committee { found: u32, least: usize },
     #[error(transparent)]
     Read(#[from] ReadError),
 }
@@ -78,6 +50,45 @@ pub enum Effect {
         admit: bool,
         decided: bool,
     },
+    /// New members, in force from a height on.
+    Members {
+        /// Number of the motion.
+        sequence: u64,
+        from: Height,
+    },
+    Sanction {
+        /// Number of the motion.
+        sequence: u64,
+        organisation: OrgId,
+        until: Height,
+    },
+    /// Somebody contradicted itself at a height.
+    Evidence {
+        offender: OrgId,
+        height: Height,
+    },
+    /// Attestations of a record were shown to be false.
+    Dispute {
+        batch: Digest,
+        record: Digest,
+        attesters: Vec<OrgId>,
+    },
+    Policy {
+        version: u64,
+    },
+    KeyEpoch {
+        epoch: u64,
+    },
+    Erasure {
+        kind: ErasedKind,
+        ground: ErasureGround,
+        count: u32,
+    },
+    Samples {
+        series: Digest,
+        first: u64,
+        count: u32,
+    },
 }
 
 /// One executed transaction.
@@ -100,6 +111,9 @@ pub struct Applied {
     pub state_root: Digest,
     pub log_size: u64,
     pub log_root: Digest,
+    /// Whether other members are in force from the next height on. Signatures that were verified against the old
+    /// members' keys say nothing then: a mempool must verify what waits in it again.
+    pub members_change: bool,
     /// One per transaction, in order.
     pub outcomes: Vec<Outcome>,
 }
@@ -116,95 +130,25 @@ pub struct Built {
 
 /// The state after the newest block, as one reads it.
 pub struct Ledger<'v> {
-    view: &'v dyn StateRead,
-    context: Context,
+    pub(crate) view: &'v dyn StateRead,
+    /// With the members of the next height.
+    pub(crate) context: Context,
     head: HeadRecord,
     state_root: Digest,
-    log: Frontier,
-    validators: Digest,
+    pub(crate) log: Frontier,
+    /// Members of a later height, if a change is in flight.
+    pub(crate) pending: Option<PendingMembers>,
+    /// What the next header has to say of the members of the height after it.
+    next_members: Digest,
 }
 
-/// First state of a channel (height 0). Refuses a genesis that no consortium could run on.
-pub fn genesis_state(genesis: &Genesis) -> Result<Applied, GenesisError> {
-    check_genesis(genesis)?;
-    let digest = genesis.digest();
-    let head = HeadRecord { height: Height(0), time: genesis.time, block: digest };
-    let mut changes = tree::Changes::new();
-    let mut put = |key: Vec<u8>, value: Vec<u8>| changes.insert(key, (None, Some(value)));
-    put(state::genesis_key(), genesis.to_canonical());
-    put(state::members_key(), genesis.members.to_canonical());
-    put(state::params_key(), genesis.params.to_canonical());
-    put(state::head_key(), head.to_canonical());
-    for schema in &genesis.schemas {
-        put(state::schema_key(schema), SchemaRecord { since: Height(0) }.to_canonical());
-    }
-    let (state_root, mut writes) = tree::write(&Nothing, 0, changes)?;
-    let log = Frontier::default();
-    writes.push(tree::frontier_write(&log));
-    Ok(Applied {
-        height: Height(0),
-        block: digest,
-        time: genesis.time,
-        writes,
-        state_root,
-        log_size: 0,
-        log_root: log.root(),
-        outcomes: Vec::new(),
-    })
-}
+/// Reads state keys after the newest block.
+struct Committed<'l>(&'l Ledger<'l>);
 
-/// The view before genesis.
-struct Nothing;
-
-impl StateRead for Nothing {
-    fn get(&self, _: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        Ok(None)
+impl Look for Committed<'_> {
+    fn look(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        self.0.get(key)
     }
-    fn last(&self, _: &[u8], _: &[u8]) -> Result<Option<Pair>, ReadError> {
-        Ok(None)
-    }
-}
-
-fn check_genesis(genesis: &Genesis) -> Result<(), GenesisError> {
-    let n = genesis.members.len();
-    if n == 0 || n > MAX_MEMBERS {
-        return Err(GenesisError::MemberCount(n));
-    }
-    if !genesis.members.is_sorted_by(|a, b| a.organisation < b.organisation) {
-        return Err(GenesisError::NotSorted);
-    }
-    let mut keys = BTreeSet::new();
-    for m in &genesis.members {
-        for key in [m.consensus, m.validate, m.ingest, m.audit, m.governance] {
-            if !keys.insert(key) {
-                return Err(GenesisError::SharedKey(key));
-            }
-        }
-    }
-    if !genesis.schemas.is_sorted_by(|a, b| a < b) {
-        return Err(GenesisError::SchemasNotSorted);
-    }
-    let p = &genesis.params;
-    for (name, value) in [
-        ("epoch_blocks", p.epoch_blocks),
-        ("attestation_blocks", p.attestation_blocks),
-        ("staleness_ms", p.staleness_ms),
-        ("heartbeat_ms", p.heartbeat_ms),
-        ("drift_ms", p.drift_ms),
-    ] {
-        if value == 0 {
-            return Err(GenesisError::Zero(name));
-        }
-    }
-    let room = consilium_domain::tx::MAX_TX + 4;
-    if (p.max_block_bytes as usize) < room {
-        return Err(GenesisError::BlockBytes(room));
-    }
-    let least = committee::smallest(n).max(1);
-    if p.committee != 0 && (p.committee as usize) < least {
-        return Err(GenesisError::Committee { found: p.committee, least });
-    }
-    Ok(())
 }
 
 impl<'v> Ledger<'v> {
@@ -224,9 +168,24 @@ impl<'v> Ledger<'v> {
             params: must(view, &state::params_key())?,
             ..Context::of(&genesis)
         };
-        let validators = validators(&context.members).digest();
         let state_root = tree::root(view, head.height.0)?;
-        Ok(Self { view, context, head, state_root, log: tree::frontier(view)?, validators })
+        let mut ledger = Self {
+            view,
+            next_members: members_digest(&context.members),
+            context,
+            head,
+            state_root,
+            log: tree::frontier(view)?,
+            pending: None,
+        };
+        let pending: Option<PendingMembers> = find(&mut Committed(&ledger), &state::pending_key())?;
+        if let Some(p) = &pending
+            && p.from == ledger.head.height.next().next()
+        {
+            ledger.next_members = members_digest(&p.members);
+        }
+        ledger.pending = pending;
+        Ok(ledger)
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -240,6 +199,7 @@ impl<'v> Ledger<'v> {
     pub fn genesis(&self) -> Digest {
         self.context.genesis
     }
+    /// The members of the next height.
     pub fn members(&self) -> &[Member] {
         &self.context.members
     }
@@ -258,9 +218,66 @@ impl<'v> Ledger<'v> {
     pub fn log_size(&self) -> u64 {
         self.log.size()
     }
+    /// Root of the ledger log over all of them (RFC 6962).
+    pub fn log_root(&self) -> Digest {
+        self.log.root()
+    }
     /// The validators of the next height.
     pub fn validators(&self) -> ValidatorSet {
-        validators(&self.context.members)
+        validators_of(&self.context.members)
+    }
+
+    /// The members in force at a height: from 1 to two after the newest block, later ones are not decided yet
+    /// (`None`). A motion in block H counts from H + 2 on, so the members of H + 1 and H + 2 are known with block H.
+    pub fn members_at(&self, height: Height) -> Result<Option<Vec<Member>>, ReadError> {
+        let next = self.head.height.next();
+        if height == Height(0) || height > next.next() {
+            return Ok(None);
+        }
+        if height >= next {
+            let pending = self.pending.as_ref().filter(|p| p.from <= height);
+            return Ok(Some(pending.map_or_else(|| self.context.members.clone(), |p| p.members.clone())));
+        }
+        state::members_at(&mut Committed(self), height).map(Some)
+    }
+
+    /// The validators of a height, as [`Ledger::members_at`]: they certify its block.
+    pub fn validators_at(&self, height: Height) -> Result<Option<ValidatorSet>, ReadError> {
+        Ok(self.members_at(height)?.map(|m| validators_of(&m)))
+    }
+
+    /// Heights below `height` whose headers announced other members for the height after them, oldest first. A proof
+    /// about the block at `height` carries, of each such height `a`, the header, its certificate and
+    /// `members_at(a + 1)` ([`consilium_domain::receipt::ValidatorChange`]).
+    pub fn changes_before(&self, height: Height) -> Result<Vec<Height>, ReadError> {
+        let mut all: Vec<Height> = find(&mut Committed(self), &state::changes_key())?.unwrap_or_default();
+        all.retain(|a| *a < height);
+        Ok(all)
+    }
+
+    /// Whether batches attested by a schema may enter the next block.
+    pub fn admits(&self, schema: &Digest) -> Result<bool, ReadError> {
+        let record: Option<state::SchemaRecord> = find(&mut Committed(self), &state::schema_key(schema))?;
+        Ok(record.is_some_and(|r| r.in_force(self.head.height.next())))
+    }
+
+    /// Evidence against an organisation, the last reported first, at most `limit`: the height that it is about and
+    /// its record.
+    pub fn evidence(
+        &self,
+        organisation: &OrgId,
+        limit: usize,
+    ) -> Result<Vec<(Height, EvidenceRecord)>, ReadError> {
+        let mut look = Committed(self);
+        let head: EvidenceHead = find(&mut look, &state::evidence_key(organisation))?.unwrap_or_default();
+        let (mut out, mut at) = (Vec::new(), head.newest);
+        while at > Height(0) && out.len() < limit {
+            let record: Option<EvidenceRecord> = find(&mut look, &state::evidence_at_key(organisation, at))?;
+            let Some(record) = record else { break };
+            let about = std::mem::replace(&mut at, record.previous);
+            out.push((about, record));
+        }
+        Ok(out)
     }
 
     /// The value of a state key (see [`crate::state`]) after the newest block.
@@ -337,7 +354,7 @@ impl<'v> Ledger<'v> {
             state_root: self.state_root,
             log_size: self.log.size(),
             log_root: self.log.root(),
-            next_validators: self.validators,
+            next_members: self.next_members,
         };
         let applied = session.finish(&header, &leaves)?;
         Ok(Built { block: Block { header, txs }, applied, dropped })
@@ -376,161 +393,11 @@ impl<'v> Ledger<'v> {
             ("state_root", header.state_root == self.state_root),
             ("log_size", header.log_size == self.log.size()),
             ("log_root", header.log_root == self.log.root()),
-            ("next_validators", header.next_validators == self.validators),
+            ("next_members", header.next_members == self.next_members),
         ]
         .into_iter()
         .find(|(_, right)| !right);
         wrong.map_or(Ok(()), |(name, _)| Err(BlockError::Header(name)))
-    }
-}
-
-fn validators(members: &[Member]) -> ValidatorSet {
-    let one = |m: &Member| consilium_domain::block::Validator {
-        organisation: m.organisation.clone(),
-        key: m.consensus,
-        power: 1,
-    };
-    ValidatorSet { validators: members.iter().map(one).collect() }
-}
-
-/// A state key as a block finds it and as it leaves it.
-struct Slot {
-    /// Version that wrote the value before this block.
-    before: Option<u64>,
-    value: Option<Vec<u8>>,
-    changed: bool,
-}
-
-/// The state in the middle of a block.
-pub(crate) struct Session<'l> {
-    ledger: &'l Ledger<'l>,
-    height: Height,
-    slots: BTreeMap<Vec<u8>, Slot>,
-    outcomes: Vec<Outcome>,
-}
-
-impl Look for Session<'_> {
-    fn look(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        Ok(self.slot(key)?.value.clone())
-    }
-}
-
-impl<'l> Session<'l> {
-    pub(crate) fn new(ledger: &'l Ledger<'l>) -> Self {
-        Self { ledger, height: ledger.head.height.next(), slots: BTreeMap::new(), outcomes: Vec::new() }
-    }
-
-    fn slot(&mut self, key: &[u8]) -> Result<&mut Slot, ReadError> {
-        if !self.slots.contains_key(key) {
-            let found = tree::read(self.ledger.view, tree::key_hash(key), self.ledger.head.height.0)?;
-            let (before, value) = found.map_or((None, None), |(version, value)| (Some(version), value));
-            self.slots.insert(key.to_vec(), Slot { before, value, changed: false });
-        }
-        self.slots.get_mut(key).ok_or_else(|| ReadError("a slot is missing".to_owned()))
-    }
-
-    fn set(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), ReadError> {
-        let slot = self.slot(key)?;
-        slot.value = value;
-        slot.changed = true;
-        Ok(())
-    }
-
-    /// Checks and executes one transaction; one that is refused leaves no trace.
-    fn run(&mut self, bytes: &[u8], known: &dyn Fn(&Digest) -> bool) -> Result<(), CheckError> {
-        let tx = check::check(bytes)?;
-        let id = tx_id(bytes);
-        let context = &self.ledger.context;
-        check_with_state(context, self, self.height, &tx, known(&id))?;
-        let sender = tx.unsigned.sender;
-        let height = self.height;
-        let effect = match tx.unsigned.body {
-            TxBody::Batch(batch) => {
-                let s = batch.statement;
-                let record = BatchRecord { height, custodian: s.custodian, records: s.records };
-                self.set(&state::batch_key(&s.batch_root), Some(record.to_canonical()))?;
-                Effect::Batch { root: s.batch_root, records: s.records }
-            }
-            TxBody::Consent(change) => {
-                let (handle, version) = (change.core.handle, change.core.version);
-                let record = ConsentRecord { core: change.core, height, sender: sender.clone() };
-                self.set(&state::consent_key(&handle), Some(record.to_canonical()))?;
-                Effect::Consent { handle, version }
-            }
-            TxBody::AuditAnchor(anchor) => {
-                let record = AnchorRecord { size: anchor.size, root: anchor.root, height };
-                self.set(&state::anchor_key(&sender), Some(record.to_canonical()))?;
-                Effect::AuditAnchor { size: anchor.size }
-            }
-            TxBody::ProfileVote(vote) => {
-                let decided = self.vote(&sender, &vote)?;
-                Effect::ProfileVote { schema: vote.schema, admit: vote.admit == 1, decided }
-            }
-        };
-        self.outcomes.push(Outcome { id, sender, effect });
-        Ok(())
-    }
-
-    /// Records a vote; true when it carries the motion and changes the schema set.
-    fn vote(&mut self, sender: &OrgId, vote: &ProfileVote) -> Result<bool, ReadError> {
-        let record = VoteRecord { admit: vote.admit, round: vote.round };
-        self.set(&state::vote_key(&vote.schema, sender), Some(record.to_canonical()))?;
-        let ledger = self.ledger;
-        let mut alike = 0_usize;
-        for member in &ledger.context.members {
-            let cast: Option<VoteRecord> = find(self, &state::vote_key(&vote.schema, &member.organisation))?;
-            alike += usize::from(cast.is_some_and(|c| c.admit == vote.admit));
-        }
-        if alike < committee::quorum(ledger.context.members.len()) {
-            return Ok(false);
-        }
-        let key = state::schema_key(&vote.schema);
-        let admitted = self.look(&key)?.is_some();
-        match (vote.admit == 1, admitted) {
-            (true, false) => self.set(&key, Some(SchemaRecord { since: self.height }.to_canonical()))?,
-            (false, true) => self.set(&key, None)?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    /// Closes the block: head, committee seed, log, tree.
-    fn finish(mut self, header: &Header, leaves: &[Digest]) -> Result<Applied, ReadError> {
-        let block = header.id();
-        let head = HeadRecord { height: header.height, time: header.time, block };
-        self.set(&state::head_key(), Some(head.to_canonical()))?;
-        let params = &self.ledger.context.params;
-        let (epoch, next) =
-            (committee::epoch_of(params, header.height), committee::epoch_of(params, header.height.next()));
-        if next != epoch {
-            self.set(&state::epoch_key(next), Some(block.to_canonical()))?;
-            // Attestations of the epoch that is now the one before are still accepted, older ones are not.
-            if let Some(old) = next.checked_sub(2)
-                && self.look(&state::epoch_key(old))?.is_some()
-            {
-                self.set(&state::epoch_key(old), None)?;
-            }
-        }
-        let mut log = self.ledger.log.clone();
-        leaves.iter().for_each(|leaf| log.push(*leaf));
-        let changes = self
-            .slots
-            .into_iter()
-            .filter(|(_, slot)| slot.changed)
-            .map(|(key, slot)| (key, (slot.before, slot.value)))
-            .collect();
-        let (state_root, mut writes) = tree::write(self.ledger.view, header.height.0, changes)?;
-        writes.push(tree::frontier_write(&log));
-        Ok(Applied {
-            height: header.height,
-            block,
-            time: header.time,
-            writes,
-            state_root,
-            log_size: log.size(),
-            log_root: log.root(),
-            outcomes: self.outcomes,
-        })
     }
 }
 

@@ -6,9 +6,10 @@
 //! coefficients z come out of a hash of everything that is verified, so that the result is a pure function and nobody
 //! can know them before the signatures are fixed.
 
-use crate::apply::{Ledger, Session};
+use crate::apply::Ledger;
 use crate::check::{self, CheckError, Context, TxError, check_with_state, signer};
 use crate::interop::InteropError;
+use crate::session::Session;
 use crate::sign;
 use consilium_domain::sign::Purpose;
 use consilium_domain::tx::{Tx, TxBody, tx_id};

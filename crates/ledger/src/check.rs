@@ -1,11 +1,18 @@
 //! What a transaction must be: first by its bytes alone, then against the state.
 
 use crate::committee;
+use crate::genesis::MembersError;
 use crate::interop::{self, InteropError};
 use crate::sign::{self, Role};
-use crate::state::{self, AnchorRecord, ConsentRecord, ReadError, VoteRecord};
+use crate::state::{
+    self, AnchorRecord, ConsentRecord, ErasureRecord, KeyEpochRecord, PolicyRecord, ReadError, SchemaRecord,
+    VoteRecord,
+};
+use crate::{dispute, evidence, governance, samples};
 use consilium_domain::canon::Canonical;
 use consilium_domain::genesis::{Genesis, Member, Params};
+use consilium_domain::governance::Sanction;
+use consilium_domain::samples::MAX_SAMPLES;
 use consilium_domain::tx::{AuditAnchor, Batch, ConsentChange, MAX_TX, ProfileVote, Tx, TxBody};
 use consilium_domain::{CanonError, ChannelId, Digest, Height, OrgId, merkle};
 use thiserror::Error;
@@ -30,7 +37,7 @@ pub enum TxError {
     EmptyBatch,
     #[error("the schema {0} is not admitted: validate by an admitted one, or vote it in")]
     UnknownSchema(Digest),
-    #[error("the attestation expires at height {expires}; at height {height} that is too early or too late")]
+    #[error("the signatures expire at height {expires}; at height {height} that is too early or too late")]
     Expired { expires: Height, height: Height },
     #[error("the attestation is of epoch {epoch}, only {current} and the one before are accepted")]
     WrongEpoch { epoch: u64, current: u64 },
@@ -50,6 +57,38 @@ pub enum TxError {
     BadVote(u16),
     #[error("the vote's round is {found}, the last one was {last}: it has to grow")]
     OldVote { last: u64, found: u64 },
+    #[error("its number is {found}, the next one is {expected}")]
+    Sequence { expected: u64, found: u64 },
+    #[error("{have} organisations have signed, {need} are needed")]
+    Approvals { have: usize, need: usize },
+    #[error("the signature of `{0}` does not verify")]
+    BadApproval(OrgId),
+    #[error("the approvals are not sorted by organisation, each once")]
+    ApprovalsNotSorted,
+    #[error("`{0}` is a member already: rotate its keys instead")]
+    AlreadyMember(OrgId),
+    #[error("`{0}` is not a member of this channel")]
+    NotMember(OrgId),
+    #[error("a change of the members is in flight until height {0}: send this one again then")]
+    ChangeInFlight(Height),
+    #[error("no channel could run after this change: {0}")]
+    Members(#[from] MembersError),
+    #[error("`{organisation}` is under a sanction until height {until}")]
+    Sanctioned { organisation: OrgId, until: Height },
+    #[error("no evidence: {0}")]
+    NoEvidence(&'static str),
+    #[error("evidence against `{offender}` at height {height} is on the ledger already")]
+    KnownEvidence { offender: OrgId, height: Height },
+    #[error("no dispute: {0}")]
+    NoDispute(&'static str),
+    #[error("nothing was destroyed: `count` is 0")]
+    NothingErased,
+    #[error("it would be in force from height {activates} on, before its own block {height}")]
+    TooEarly { activates: Height, height: Height },
+    #[error("a batch has 1 to {MAX_SAMPLES} samples, this one has {0}")]
+    SampleCount(u32),
+    #[error("the series is described by no record of the sender on the ledger")]
+    UnknownSeries,
 }
 
 impl TxError {
@@ -73,6 +112,22 @@ impl TxError {
             Self::NotConsistent => "not-consistent",
             Self::BadVote(_) => "bad-vote",
             Self::OldVote { .. } => "old-vote",
+            Self::Sequence { .. } => "sequence",
+            Self::Approvals { .. } => "no-quorum",
+            Self::BadApproval(_) => "bad-approval",
+            Self::ApprovalsNotSorted => "approvals-not-sorted",
+            Self::AlreadyMember(_) => "already-member",
+            Self::NotMember(_) => "not-member",
+            Self::ChangeInFlight(_) => "change-in-flight",
+            Self::Members(_) => "members",
+            Self::Sanctioned { .. } => "sanctioned",
+            Self::NoEvidence(_) => "no-evidence",
+            Self::KnownEvidence { .. } => "known-evidence",
+            Self::NoDispute(_) => "no-dispute",
+            Self::NothingErased => "nothing-erased",
+            Self::TooEarly { .. } => "too-early",
+            Self::SampleCount(_) => "sample-count",
+            Self::UnknownSeries => "unknown-series",
         }
     }
 }
@@ -126,6 +181,30 @@ pub fn check(bytes: &[u8]) -> Result<Tx, TxError> {
                 return Err(TxError::BadVote(vote.admit));
             }
         }
+        TxBody::Governance(governance) => {
+            if governance.approvals.len() > MAX_ATTESTATIONS {
+                return Err(CanonError::TooLong("approvals").into());
+            }
+            if !governance.approvals.is_sorted_by(|a, b| a.organisation < b.organisation) {
+                return Err(TxError::ApprovalsNotSorted);
+            }
+        }
+        TxBody::Evidence(evidence) => {
+            if !evidence.contradicts() {
+                return Err(TxError::NoEvidence(
+                    "the two steps do not contradict each other, or stand in the wrong order",
+                ));
+            }
+        }
+        TxBody::Dispute(dispute) => dispute::check_shape(dispute)?,
+        TxBody::Erasure(erasure) => {
+            if erasure.count == 0 {
+                return Err(TxError::NothingErased);
+            }
+        }
+        TxBody::Samples(batch) => samples::check_shape(batch)?,
+        // Nothing can be wrong with these but their number, which the state knows.
+        TxBody::Policy(_) | TxBody::KeyEpoch(_) => {}
     }
     Ok(tx)
 }
@@ -133,9 +212,15 @@ pub fn check(bytes: &[u8]) -> Result<Tx, TxError> {
 /// Whose key signs a transaction of this kind.
 pub fn signer(body: &TxBody) -> Role {
     match body {
-        TxBody::Batch(_) | TxBody::Consent(_) => Role::Ingest,
+        TxBody::Batch(_)
+        | TxBody::Consent(_)
+        | TxBody::Dispute(_)
+        | TxBody::KeyEpoch(_)
+        | TxBody::Erasure(_)
+        | TxBody::Samples(_) => Role::Ingest,
         TxBody::AuditAnchor(_) => Role::Audit,
-        TxBody::ProfileVote(_) => Role::Governance,
+        TxBody::ProfileVote(_) | TxBody::Governance(_) | TxBody::Policy(_) => Role::Governance,
+        TxBody::Evidence(_) => Role::Consensus,
     }
 }
 
@@ -193,6 +278,28 @@ pub(crate) fn check_with_state(
         TxBody::Consent(change) => check_consent(state, change)?,
         TxBody::AuditAnchor(anchor) => check_anchor(state, &tx.unsigned.sender, anchor)?,
         TxBody::ProfileVote(vote) => check_vote(state, &tx.unsigned.sender, vote)?,
+        TxBody::Governance(g) => governance::check(context, state, height, g)?,
+        TxBody::Evidence(e) => evidence::check(state, height, e)?,
+        TxBody::Dispute(d) => dispute::check(context, state, d)?,
+        TxBody::Policy(n) => {
+            let before: Option<PolicyRecord> = find(state, &state::policy_key(&tx.unsigned.sender))?;
+            check_next(before.map_or(0, |b| b.version), n.version)?;
+            if n.activates < height {
+                return Err(TxError::TooEarly { activates: n.activates, height }.into());
+            }
+        }
+        TxBody::KeyEpoch(k) => {
+            let before: Option<KeyEpochRecord> = find(state, &state::key_epoch_key(&tx.unsigned.sender))?;
+            check_next(before.map_or(0, |b| b.epoch), k.epoch)?;
+        }
+        TxBody::Erasure(e) => {
+            let before: Option<ErasureRecord> = find(state, &state::erasure_key(&tx.unsigned.sender))?;
+            check_next(before.map_or(0, |b| b.sequence), e.sequence)?;
+        }
+        TxBody::Samples(s) => {
+            check_sanction(state, height, &tx.unsigned.sender)?;
+            samples::check(state, &tx.unsigned.sender, s)?;
+        }
     }
     if !signed {
         check_sender_signature(context, tx)?;
@@ -214,10 +321,38 @@ pub(crate) fn check_with_state(
                     return Err(TxError::NotController.into());
                 }
             }
-            TxBody::AuditAnchor(_) | TxBody::ProfileVote(_) => {}
+            TxBody::Governance(g) => governance::check_signatures(context, g)?,
+            TxBody::Evidence(e) => evidence::check_signatures(context, state, e)?,
+            TxBody::Dispute(d) => dispute::check_signatures(context, d)?,
+            TxBody::AuditAnchor(_)
+            | TxBody::ProfileVote(_)
+            | TxBody::Policy(_)
+            | TxBody::KeyEpoch(_)
+            | TxBody::Erasure(_)
+            | TxBody::Samples(_) => {}
         }
     }
     Ok(())
+}
+
+/// Numbers that count up by one protect what is announced against replay.
+fn check_next(last: u64, found: u64) -> Result<(), TxError> {
+    let expected = last.saturating_add(1);
+    if found == expected { Ok(()) } else { Err(TxError::Sequence { expected, found }) }
+}
+
+/// The sanctions in force at a height.
+fn sanctions(state: &mut impl Look, height: Height) -> Result<Vec<Sanction>, ReadError> {
+    let mut all: Vec<Sanction> = find(state, &state::sanctions_key())?.unwrap_or_default();
+    all.retain(|s| s.until > height);
+    Ok(all)
+}
+
+fn check_sanction(state: &mut impl Look, height: Height, sender: &OrgId) -> Result<(), CheckError> {
+    match sanctions(state, height)?.into_iter().find(|s| s.organisation == *sender) {
+        None => Ok(()),
+        Some(s) => Err(TxError::Sanctioned { organisation: s.organisation, until: s.until }.into()),
+    }
 }
 
 fn check_sender_signature(context: &Context, tx: &Tx) -> Result<(), TxError> {
@@ -243,14 +378,23 @@ fn check_batch(
     if statement.epoch > current || statement.epoch.saturating_add(1) < current {
         return Err(TxError::WrongEpoch { epoch: statement.epoch, current }.into());
     }
-    if state.look(&state::schema_key(&statement.schema))?.is_none() {
+    let schema: Option<SchemaRecord> = find(state, &state::schema_key(&statement.schema))?;
+    if !schema.is_some_and(|s| s.in_force(height)) {
         return Err(TxError::UnknownSchema(statement.schema).into());
     }
     if state.look(&state::batch_key(&statement.batch_root))?.is_some() {
         return Err(TxError::DuplicateBatch(statement.batch_root).into());
     }
+    check_sanction(state, height, &statement.custodian)?;
     let committee = committee_of(context, state, batch)?;
     interop::check_shape(&context.members, &committee, &batch.proof).map_err(TxError::from)?;
+    let sanctioned = sanctions(state, height)?;
+    if !sanctioned.is_empty() {
+        // The word of a sanctioned member does not count; the quorum is of the same committee.
+        let mut proof = batch.proof.clone();
+        proof.attestations.retain(|a| !sanctioned.iter().any(|s| s.organisation == a.attester));
+        interop::check_shape(&context.members, &committee, &proof).map_err(TxError::from)?;
+    }
     Ok(())
 }
 

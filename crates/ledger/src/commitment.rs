@@ -190,10 +190,15 @@ pub fn verify_opening(opening: &Opening, commitment: &RecordCommitment) -> Resul
         return Err(bad());
     }
     check_token(&opening.path, opening.kind, opening.token.as_bytes())?;
-    let value = value_hash(&opening.salt, opening.token.as_bytes());
-    let leaf = leaf_hash(&opening.path, opening.kind, &value);
+    let leaf = opening_leaf(opening);
     let fits = opening.inclusion.size == u64::from(commitment.leaf_count);
     if fits && opening.inclusion.verify(&leaf, &commitment.root) { Ok(()) } else { Err(bad()) }
+}
+
+/// Leaf hash of an opened leaf.
+pub fn opening_leaf(opening: &Opening) -> Digest {
+    let value = value_hash(&opening.salt, opening.token.as_bytes());
+    leaf_hash(&opening.path, opening.kind, &value)
 }
 
 /// RFC 6962 root over the commitment digests of a batch's records, in the order of the request.
@@ -211,7 +216,7 @@ fn record_digests(records: &[RecordCommitment]) -> Vec<Digest> {
 }
 
 /// Inclusion proofs of all leaves at once: each subtree's root is computed once, not once per leaf below it.
-fn inclusions(leaves: &[Digest]) -> Vec<Inclusion> {
+pub(crate) fn inclusions(leaves: &[Digest]) -> Vec<Inclusion> {
     let mut paths = vec![Vec::new(); leaves.len()];
     fill(leaves, &mut paths);
     let size = leaves.len() as u64;

@@ -7,7 +7,8 @@
 //! - [`sign`], [`envelope`]: Ed25519 over `domain`'s purpose-bound bytes.
 //! - [`commitment`]: salted leaves, record commitments, projections, openings, batch roots.
 //! - [`committee`], [`interop`]: who attests a batch, and whether enough of them did.
-//! - [`check`], [`apply`], [`state`]: transactions, blocks, state.
+//! - [`mod@check`], [`apply`], [`state`], [`genesis`], [`evidence`], [`samples`]: transactions, blocks, state.
+//! - [`tiles`], [`checkpoint`]: the ledger log as C2SP publishes logs.
 //! - [`certificate`], [`proof`], [`receipt`]: what the offline verifier runs.
 #![deny(clippy::float_arithmetic)]
 
@@ -15,18 +16,27 @@ pub mod apply;
 mod bulk;
 pub mod certificate;
 pub mod check;
+pub mod checkpoint;
 pub mod commitment;
 pub mod committee;
+mod dispute;
 pub mod envelope;
+pub mod evidence;
+pub mod genesis;
+mod governance;
 pub mod interop;
 pub mod proof;
 pub mod receipt;
+pub mod samples;
+mod session;
 pub mod sign;
 pub mod state;
+pub mod tiles;
 mod tree;
 
-pub use apply::{Applied, BlockError, Built, Effect, Ledger, Outcome, genesis_state};
+pub use apply::{Applied, BlockError, Built, Effect, Ledger, Outcome};
 pub use check::{CheckError, TxError, check};
+pub use genesis::genesis_state;
 pub use receipt::{ReceiptError, Verified, verify_receipt};
 pub use sign::{Role, SigningKey, verify};
 pub use state::{ReadError, StateRead};

@@ -5,17 +5,20 @@
 
 use crate::certificate::{self, CertificateError};
 use crate::check::{self, TxError};
+use crate::checkpoint::{self, CheckpointError};
 use crate::commitment::{self, CommitmentError, Leaf};
 use crate::committee;
 use crate::interop::{self, InteropError};
 use crate::proof::{self, ProofError};
+use crate::samples;
 use crate::sign;
-use consilium_domain::block::{CommitCertificate, Header, ValidatorSet};
-use consilium_domain::genesis::Genesis;
+use consilium_domain::block::{CommitCertificate, Header};
+use consilium_domain::genesis::{Genesis, Member, members_digest, validators_of};
 use consilium_domain::interop::{InteropProof, Statement};
 use consilium_domain::merkle;
 use consilium_domain::receipt::{
-    AUDIT_FORMAT, AuditProof, RECEIPT_FORMAT, Receipt, STATE_FORMAT, StateProof, TxProof, ValidatorChange,
+    AUDIT_FORMAT, AuditProof, CHECKPOINT_FORMAT, CheckpointProof, RECEIPT_FORMAT, Receipt, SAMPLE_FORMAT,
+    STATE_FORMAT, SampleProof, StateProof, TxProof, ValidatorChange,
 };
 use consilium_domain::tx::{Tx, TxBody, tx_id};
 use consilium_domain::{Digest, Height, OrgId, Timestamp};
@@ -50,14 +53,20 @@ pub enum ReceiptError {
     OtherChannel,
     #[error("commit certificate: {0}")]
     Certificate(CertificateError),
-    #[error("validator set {0}: the header does not announce it, or comes out of order")]
+    #[error("members {0}: the header does not announce them, or comes out of order")]
     ValidatorChange(usize),
-    #[error("validator set {index}: {error}")]
+    #[error("members {index}: {error}")]
     ValidatorCertificate { index: usize, error: CertificateError },
     #[error("audit event: it is not in the log that was anchored")]
     NotInLog,
     #[error("state: {0}")]
     State(ProofError),
+    #[error("sample: it is not among those of the transaction")]
+    NotInSamples,
+    #[error("checkpoint: {0}")]
+    Checkpoint(CheckpointError),
+    #[error("checkpoint: the header has another size or root of the log")]
+    OtherLog,
 }
 
 /// What a receipt proves.
@@ -114,6 +123,30 @@ pub struct VerifiedState {
     pub until: Timestamp,
 }
 
+/// What a sample proof proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedSample {
+    pub custodian: OrgId,
+    /// Commitment digest of the record that describes the series.
+    pub series: Digest,
+    /// Block of the sample's transaction.
+    pub height: Height,
+    pub block: Digest,
+    pub time: Timestamp,
+}
+
+/// What a cosigned checkpoint proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedCheckpoint {
+    /// Transactions in the log, and its root.
+    pub size: u64,
+    pub root: Digest,
+    /// Height of the header that says so: the log is as it was after the block before.
+    pub height: Height,
+    /// Members whose cosignatures stand under it.
+    pub cosigners: Vec<OrgId>,
+}
+
 /// Verifies a receipt against a genesis. With `record`, the leaves of the whole record in document order, each of
 /// them must be laid open in the receipt with the very same token.
 ///
@@ -126,10 +159,10 @@ pub fn verify_receipt(
 ) -> Result<Verified, ReceiptError> {
     check_format(&receipt.format, RECEIPT_FORMAT)?;
     check_genesis(genesis, &receipt.genesis)?;
-    let verified = verify_tx_proof(genesis, &receipt.transaction)?;
+    let (verified, members) = verify_tx(genesis, &receipt.transaction)?;
     let TxBody::Batch(batch) = &verified.tx.unsigned.body else { return Err(ReceiptError::OtherKind) };
     let statement = &batch.statement;
-    check_interop(genesis, statement, &batch.proof)?;
+    check_interop(genesis, &members, statement, &batch.proof)?;
     let fits = receipt.batch.size == u64::from(statement.records);
     if !fits || !receipt.batch.verify(&receipt.record.digest(), &statement.batch_root) {
         return Err(ReceiptError::NotInBatch);
@@ -161,26 +194,33 @@ pub fn verify_receipt(
 
 /// Verifies that a transaction is in a committed block, signed by its sender.
 pub fn verify_tx_proof(genesis: &Genesis, proof: &TxProof) -> Result<VerifiedTx, ReceiptError> {
+    verify_tx(genesis, proof).map(|(verified, _)| verified)
+}
+
+/// The transaction and the members of its height.
+fn verify_tx(genesis: &Genesis, proof: &TxProof) -> Result<(VerifiedTx, Vec<Member>), ReceiptError> {
     let tx = check::check(&proof.tx).map_err(ReceiptError::Transaction)?;
+    let members = verify_header(genesis, &proof.header, &proof.certificate, &proof.validator_changes)?;
+    if !proof.inclusion.verify(&merkle::leaf_hash(&proof.tx), &proof.header.tx_root) {
+        return Err(ReceiptError::NotInBlock);
+    }
     let sender = &tx.unsigned.sender;
-    let member = genesis
-        .member(sender)
+    let member = members
+        .iter()
+        .find(|m| m.organisation == *sender)
         .ok_or_else(|| ReceiptError::Transaction(TxError::UnknownSender(sender.clone())))?;
     let role = check::signer(&tx.unsigned.body);
     if !sign::verify_tx(&genesis.channel, &role.key(member), &tx) {
         return Err(ReceiptError::Transaction(TxError::BadSignature(role)));
     }
-    if !proof.inclusion.verify(&merkle::leaf_hash(&proof.tx), &proof.header.tx_root) {
-        return Err(ReceiptError::NotInBlock);
-    }
-    verify_header(genesis, &proof.header, &proof.certificate, &proof.validator_changes)?;
-    Ok(VerifiedTx {
+    let verified = VerifiedTx {
         id: tx_id(&proof.tx),
         tx,
         height: proof.header.height,
         block: proof.header.id(),
         time: proof.header.time,
-    })
+    };
+    Ok((verified, members))
 }
 
 /// Verifies that an audit event was in an organisation's log when it was anchored.
@@ -214,53 +254,98 @@ pub fn verify_state_proof(genesis: &Genesis, proof: &StateProof) -> Result<Verif
     Ok(VerifiedState { height: proof.header.height.previous(), until: proof.header.time })
 }
 
-/// Verifies that a header is committed by the validators that genesis leads to.
+/// Verifies that a sample of a device is on the ledger.
+pub fn verify_sample_proof(genesis: &Genesis, proof: &SampleProof) -> Result<VerifiedSample, ReceiptError> {
+    check_format(&proof.format, SAMPLE_FORMAT)?;
+    check_genesis(genesis, &proof.genesis)?;
+    let verified = verify_tx_proof(genesis, &proof.transaction)?;
+    let TxBody::Samples(batch) = &verified.tx.unsigned.body else { return Err(ReceiptError::OtherKind) };
+    if !samples::verify(batch, &proof.sample, &proof.inclusion) {
+        return Err(ReceiptError::NotInSamples);
+    }
+    Ok(VerifiedSample {
+        custodian: verified.tx.unsigned.sender.clone(),
+        series: batch.series.digest(),
+        height: verified.height,
+        block: verified.block,
+        time: verified.time,
+    })
+}
+
+/// Verifies a checkpoint of the ledger log: a committed header says the same, and more than two thirds of the members
+/// of its height have cosigned it.
+pub fn verify_checkpoint_proof(
+    genesis: &Genesis,
+    proof: &CheckpointProof,
+) -> Result<VerifiedCheckpoint, ReceiptError> {
+    check_format(&proof.format, CHECKPOINT_FORMAT)?;
+    check_genesis(genesis, &proof.genesis)?;
+    let members = verify_header(genesis, &proof.header, &proof.certificate, &proof.validator_changes)?;
+    let (checkpoint, cosigners) =
+        checkpoint::verify(&genesis.channel, &members, &proof.note).map_err(ReceiptError::Checkpoint)?;
+    if (checkpoint.size, checkpoint.root) != (proof.header.log_size, proof.header.log_root) {
+        return Err(ReceiptError::OtherLog);
+    }
+    Ok(VerifiedCheckpoint {
+        size: checkpoint.size,
+        root: checkpoint.root,
+        height: proof.header.height,
+        cosigners,
+    })
+}
+
+/// Verifies that a header is committed by the validators that genesis leads to; the members of its height.
 pub fn verify_header(
     genesis: &Genesis,
     header: &Header,
     certificate: &CommitCertificate,
     changes: &[ValidatorChange],
-) -> Result<(), ReceiptError> {
-    let (validators, since) = follow(genesis, changes)?;
+) -> Result<Vec<Member>, ReceiptError> {
+    let (members, since) = follow(genesis, changes)?;
     if header.channel != genesis.channel {
         return Err(ReceiptError::OtherChannel);
     }
     if header.height <= since {
         return Err(ReceiptError::ValidatorChange(changes.len().saturating_sub(1)));
     }
-    certificate::verify(&genesis.channel, &validators, header, certificate).map_err(ReceiptError::Certificate)
+    certificate::verify(&genesis.channel, &validators_of(&members), header, certificate)
+        .map_err(ReceiptError::Certificate)?;
+    Ok(members)
 }
 
-/// The validator set after all changes and the height of the header that announced the last one: the set is in force
-/// from the height after it.
-fn follow(genesis: &Genesis, changes: &[ValidatorChange]) -> Result<(ValidatorSet, Height), ReceiptError> {
-    let (mut validators, mut since) = (genesis.validators(), Height(0));
+/// The members after all changes and the height of the header that announced the last one: they are in force from
+/// the height after it.
+fn follow(genesis: &Genesis, changes: &[ValidatorChange]) -> Result<(Vec<Member>, Height), ReceiptError> {
+    let (mut members, mut since) = (&genesis.members, Height(0));
     for (index, change) in changes.iter().enumerate() {
-        let announced = change.header.next_validators == change.validators.digest();
+        let announced = change.header.next_members == members_digest(&change.members);
         if !announced || change.header.height <= since || change.header.channel != genesis.channel {
             return Err(ReceiptError::ValidatorChange(index));
         }
-        certificate::verify(&genesis.channel, &validators, &change.header, &change.certificate)
+        certificate::verify(&genesis.channel, &validators_of(members), &change.header, &change.certificate)
             .map_err(|error| ReceiptError::ValidatorCertificate { index, error })?;
-        validators = change.validators.clone();
+        members = &change.members;
         since = change.header.height;
     }
-    Ok((validators, since))
+    Ok((members.clone(), since))
 }
 
 /// Signatures of distinct members, as many as the channel's committee needs at least.
-fn check_interop(genesis: &Genesis, statement: &Statement, proof: &InteropProof) -> Result<(), ReceiptError> {
+fn check_interop(
+    genesis: &Genesis,
+    members: &[Member],
+    statement: &Statement,
+    proof: &InteropProof,
+) -> Result<(), ReceiptError> {
     let attesters = &proof.attestations;
-    let committee: Vec<usize> = (0..genesis.members.len())
-        .filter(|i| {
-            genesis.members.get(*i).is_some_and(|m| attesters.iter().any(|a| a.attester == m.organisation))
-        })
+    let committee: Vec<usize> = (0..members.len())
+        .filter(|i| members.get(*i).is_some_and(|m| attesters.iter().any(|a| a.attester == m.organisation)))
         .collect();
-    interop::verify(&genesis.channel, &genesis.members, &committee, statement, proof)
+    interop::verify(&genesis.channel, members, &committee, statement, proof)
         .map_err(ReceiptError::Interop)?;
     let size = match usize::try_from(genesis.params.committee) {
-        Ok(c) if c > 0 => c.min(genesis.members.len()),
-        _ => genesis.members.len(),
+        Ok(c) if c > 0 => c.min(members.len()),
+        _ => members.len(),
     };
     let need = committee::quorum(size);
     if attesters.len() < need {

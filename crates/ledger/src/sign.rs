@@ -1,11 +1,13 @@
 //! Ed25519 (RFC 8032) by the ZIP 215 validation rules, which are the same for single and batch verification and on
 //! every machine: validators and the offline verifier can never differ about a signature.
 
+use consilium_domain::dispute::Finding;
 use consilium_domain::genesis::Member;
+use consilium_domain::governance::{Approval, Motion};
 use consilium_domain::interop::{Attestation, Statement};
 use consilium_domain::sign::Purpose;
 use consilium_domain::tx::{ConsentChange, ConsentCore, Tx, UnsignedTx};
-use consilium_domain::{ChannelId, OrgId, PublicKey, Signature};
+use consilium_domain::{ChannelId, Digest, OrgId, PublicKey, Signature};
 use std::fmt;
 
 /// A service's private key. `Debug` shows the public half only.
@@ -21,6 +23,11 @@ impl SigningKey {
     /// The key of a 32-byte seed (RFC 8032 §5.1.5).
     pub fn from_seed(seed: [u8; 32]) -> Self {
         Self(ed25519_consensus::SigningKey::from(seed))
+    }
+    /// The checkpoint cosigner that belongs to a consensus seed. It is a key of its own: what one signs says nothing
+    /// under the other, and it gives the seed away no more than any hash does.
+    pub fn cosigner(consensus_seed: [u8; 32]) -> Self {
+        Self::from_seed(Digest::tagged("consilium/v1/cosigner", &consensus_seed).0)
     }
     /// The verification key.
     pub fn public(&self) -> PublicKey {
@@ -39,6 +46,16 @@ impl SigningKey {
     pub fn attest(&self, channel: &ChannelId, attester: &OrgId, statement: &Statement) -> Attestation {
         let signature = self.sign(&Purpose::Attestation.bytes(channel, statement));
         Attestation { attester: attester.clone(), signature }
+    }
+    /// Approves a motion as `organisation`, with its governance key.
+    pub fn approve(&self, channel: &ChannelId, organisation: &OrgId, motion: &Motion) -> Approval {
+        let signature = self.sign(&motion.signing_bytes(channel));
+        Approval { organisation: organisation.clone(), signature }
+    }
+    /// Signs a finding as `organisation`, with its validate key.
+    pub fn find(&self, channel: &ChannelId, organisation: &OrgId, finding: &Finding) -> Attestation {
+        let signature = self.sign(&finding.signing_bytes(channel));
+        Attestation { attester: organisation.clone(), signature }
     }
     /// Signs a consent's next version. This key must be the controller that the version before named.
     pub fn sign_consent(&self, channel: &ChannelId, core: ConsentCore) -> ConsentChange {

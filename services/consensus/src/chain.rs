@@ -6,9 +6,9 @@ use consilium_domain::block::{Block, CommitCertificate};
 use consilium_domain::genesis::Genesis;
 use consilium_domain::merkle::Inclusion;
 use consilium_domain::port::kv::{Kv, KvError, Write};
-use consilium_domain::receipt::TxProof;
+use consilium_domain::receipt::{TxProof, ValidatorChange};
 use consilium_domain::{CanonError, Canonical, Decoder, Digest, Encoder, Height};
-use consilium_ledger::apply::GenesisError;
+use consilium_ledger::genesis::GenesisError;
 use consilium_ledger::{Applied, Ledger, ReadError, StateRead, genesis_state};
 use std::sync::Arc;
 use thiserror::Error;
@@ -31,7 +31,7 @@ pub enum ChainError {
 const FORMAT: &[u8] = b"chain/format";
 const GENESIS: &[u8] = b"chain/genesis";
 /// Version of the keys below.
-const VERSION: &[u8] = b"1";
+const VERSION: &[u8] = b"2";
 
 fn block_key(height: u64) -> Vec<u8> {
     [&b"chain/block/"[..], &height.to_be_bytes()].concat()
@@ -133,7 +133,24 @@ impl Chain {
             return Err(broken(CanonError::Truncated("block")));
         };
         let block = Block::from_canonical(&block).map_err(|e| ChainError::Broken("block", e))?;
-        Ok(prove(&block, &certificate, index))
+        Ok(prove(&block, &certificate, index, &self.changes_before(Height(height))?))
+    }
+
+    /// Each change of the members before a height, oldest first, as proofs about that height carry it.
+    pub fn changes_before(&self, height: Height) -> Result<Vec<ValidatorChange>, ChainError> {
+        let ledger = self.ledger()?;
+        let mut changes = Vec::new();
+        for at in ledger.changes_before(height)? {
+            let missing = || ChainError::Broken("block", CanonError::Truncated("block"));
+            let block = self.block_bytes(at.0)?.ok_or_else(missing)?;
+            let block = Block::from_canonical(&block).map_err(|e| ChainError::Broken("block", e))?;
+            changes.push(ValidatorChange {
+                header: block.header,
+                certificate: self.certificate(at.0)?.ok_or_else(missing)?,
+                members: ledger.members_at(at.next())?.ok_or_else(missing)?,
+            });
+        }
+        Ok(changes)
     }
 
     /// Writes a decided block with all that follows from it. Durable when this returns.
@@ -164,14 +181,19 @@ impl Chain {
     }
 }
 
-/// A transaction's proof out of its block.
-pub fn prove(block: &Block, certificate: &CommitCertificate, index: usize) -> Option<TxProof> {
+/// A transaction's proof out of its block, with the changes of the members before it ([`Chain::changes_before`]).
+pub fn prove(
+    block: &Block,
+    certificate: &CommitCertificate,
+    index: usize,
+    changes: &[ValidatorChange],
+) -> Option<TxProof> {
     Some(TxProof {
         tx: block.txs.get(index)?.clone(),
         inclusion: Inclusion::of(&block.tx_leaves(), index)?,
         header: block.header.clone(),
         certificate: certificate.clone(),
-        validator_changes: Vec::new(),
+        validator_changes: changes.to_vec(),
     })
 }
 

@@ -9,6 +9,8 @@ pub struct Mempool {
     queue: BTreeMap<u64, (Digest, Vec<u8>)>,
     places: BTreeMap<Digest, u64>,
     next: u64,
+    /// Transactions that came before this one were verified by keys that no longer count.
+    verified_from: u64,
     bytes: usize,
 }
 
@@ -24,6 +26,16 @@ impl Mempool {
     }
     pub fn contains(&self, id: &Digest) -> bool {
         self.places.contains_key(id)
+    }
+
+    /// Whether a transaction waits whose signatures were verified against the members in force.
+    pub fn is_verified(&self, id: &Digest) -> bool {
+        self.places.get(id).is_some_and(|place| *place >= self.verified_from)
+    }
+
+    /// The members have changed: the signatures of all that waits must be verified again before a block holds it.
+    pub fn distrust(&mut self) {
+        self.verified_from = self.next;
     }
 
     /// Adds a transaction whose signatures are verified; the caller has looked for room.
@@ -77,5 +89,10 @@ mod tests {
         assert_eq!(pool.remove(&Digest([3; 32])), None);
         assert_eq!((pool.len(), pool.bytes()), (2, 20));
         assert_eq!(pool.oldest(100), vec![vec![1; 10], vec![2; 10]]);
+        assert!(pool.is_verified(&Digest([1; 32])));
+        pool.distrust();
+        pool.add(Digest([4; 32]), vec![4]);
+        assert!(pool.contains(&Digest([1; 32])) && !pool.is_verified(&Digest([1; 32])));
+        assert!(pool.is_verified(&Digest([4; 32])));
     }
 }

@@ -317,7 +317,7 @@ impl Node {
         let ledger = self.chain.ledger()?;
         let verdict = match origin {
             Origin::Proposal => {
-                ledger.validate_block(&block, self.clock.now(), &|tx| self.mempool.contains(tx))
+                ledger.validate_block(&block, self.clock.now(), &|tx| self.mempool.is_verified(tx))
             }
             Origin::Sync => ledger.apply_block(&block),
         };
@@ -340,7 +340,7 @@ impl Node {
         let Some(Building { height, round, .. }) = self.building.take() else { return Ok(()) };
         let candidates = self.mempool.oldest(self.params.max_block_bytes as usize);
         let ledger = self.chain.ledger()?;
-        let known = |tx: &Digest| self.mempool.contains(tx);
+        let known = |tx: &Digest| self.mempool.is_verified(tx);
         let built = ledger.build_block(&self.organisation, &candidates, self.clock.now(), &known)?;
         drop(ledger);
         for (id, error) in built.dropped {
@@ -358,15 +358,21 @@ impl Node {
             None => self.chain.ledger()?.apply_block(&block).map_err(|e| NodeError::Execute(id, e))?,
         };
         let ids: Vec<Digest> = applied.outcomes.iter().map(|o| o.id).collect();
+        if applied.members_change {
+            // What waits was verified against keys that may have been rotated out.
+            self.mempool.distrust();
+        }
         self.chain.commit(body, certificate, applied)?;
         self.wal.reset()?;
         let (now, height) = (self.clock.monotonic(), block.header.height.0);
         self.metrics.committed(height, ids.len(), now.saturating_sub(self.last_block));
         self.last_block = now;
+        let waited_for = ids.iter().any(|id| self.waiting.contains_key(id));
+        let changes = if waited_for { self.chain.changes_before(block.header.height)? } else { Vec::new() };
         for (index, tx) in ids.iter().enumerate() {
             self.mempool.remove(tx);
             for waiting in self.waiting.remove(tx).unwrap_or_default() {
-                if let Some(proof) = prove(&block, certificate, index) {
+                if let Some(proof) = prove(&block, certificate, index, &changes) {
                     // Nobody listens any more if the wait was over.
                     let _ = waiting.send(Fate::Committed(Box::new(proof)));
                 }

@@ -9,7 +9,7 @@ mod cluster {
     use consilium_contracts::{Message, Participant};
     use consilium_domain::genesis::{Genesis, Member, Params};
     use consilium_domain::tx::{ProfileVote, TxBody, UnsignedTx};
-    use consilium_domain::{Canonical, ChannelId, Digest, OrgId, Timestamp};
+    use consilium_domain::{Canonical, ChannelId, Digest, Height, OrgId, Timestamp};
     use consilium_ledger::SigningKey;
     use consilium_runtime::{Entropy, Kit, MemoryHub, Service, SystemClock};
     use std::path::{Path, PathBuf};
@@ -41,6 +41,7 @@ mod cluster {
                 ingest: key(i, 3),
                 audit: key(i, 4),
                 governance: key(i, 5),
+                cosign: key(i, 6),
                 authority: Vec::new(),
             })
             .collect();
@@ -51,7 +52,7 @@ mod cluster {
     /// A vote on a schema: the simplest transaction.
     pub fn tx(sender: usize, schema: &str, round: u64) -> Vec<u8> {
         let schema = Digest::tagged("test", schema.as_bytes());
-        let body = TxBody::ProfileVote(ProfileVote { schema, admit: 1, round });
+        let body = TxBody::ProfileVote(ProfileVote { schema, admit: 1, activates: Height(0), round });
         let unsigned = UnsignedTx { sender: org(sender), body };
         SigningKey::from_seed(seed(sender, 5)).sign_tx(&channel(), unsigned).to_canonical()
     }

@@ -70,6 +70,9 @@ pub struct CommittedTx {
     /// Canonical domain::block::CommitCertificate.
     #[prost(bytes = "vec", tag = "6")]
     pub certificate: ::prost::alloc::vec::Vec<u8>,
+    /// Canonical domain::receipt::ValidatorChange, each change of the members before this block, oldest first.
+    #[prost(bytes = "vec", repeated, tag = "7")]
+    pub validator_changes: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 /// Answered when the transaction is committed, refused, or `wait_ms` is over. Idempotent by transaction id.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

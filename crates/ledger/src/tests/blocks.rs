@@ -1,8 +1,9 @@
 //! Blocks: validity, determinism, replay, building, pruning.
 
 use super::fixture::{MemoryView, World, known_none, org};
-use crate::apply::{BlockError, Effect, GenesisError, Ledger, genesis_state, prune, prune_range};
+use crate::apply::{BlockError, Effect, Ledger, prune, prune_range};
 use crate::check::TxError;
+use crate::genesis::{GenesisError, MembersError, genesis_state};
 use crate::sign::SigningKey;
 use crate::state::{self, HeadRecord};
 use consilium_domain::canon::Canonical;
@@ -27,7 +28,7 @@ fn a_block_continues_its_parent_in_every_field() {
         judge(&block).unwrap_err()
     };
     let other = Digest::tagged("other", b"");
-    assert_eq!(wrong(&|h| h.version = 2), BlockError::Header("version"));
+    assert_eq!(wrong(&|h| h.version = 1), BlockError::Header("version"));
     assert_eq!(
         wrong(&|h| h.channel = consilium_domain::ChannelId::new("x").unwrap()),
         BlockError::Header("channel")
@@ -40,7 +41,7 @@ fn a_block_continues_its_parent_in_every_field() {
     assert_eq!(wrong(&|h| h.state_root = other), BlockError::Header("state_root"));
     assert_eq!(wrong(&|h| h.log_size = 0), BlockError::Header("log_size"));
     assert_eq!(wrong(&|h| h.log_root = other), BlockError::Header("log_root"));
-    assert_eq!(wrong(&|h| h.next_validators = other), BlockError::Header("next_validators"));
+    assert_eq!(wrong(&|h| h.next_members = other), BlockError::Header("next_members"));
     assert_eq!(wrong(&|h| h.time = Timestamp(now.0 + 5001)), BlockError::Drift(5001));
     let mut emptied = good.clone();
     emptied.txs.clear();
@@ -188,14 +189,15 @@ fn a_genesis_that_cannot_run_is_refused() {
         change(&mut genesis);
         genesis_state(&genesis).unwrap_err()
     };
-    assert_eq!(wrong(&|g| g.members.clear()), GenesisError::MemberCount(0));
-    assert_eq!(wrong(&|g| g.members.swap(0, 1)), GenesisError::NotSorted);
-    assert!(matches!(wrong(&|g| g.members[1].audit = g.members[1].ingest), GenesisError::SharedKey(_)));
+    assert_eq!(wrong(&|g| g.members.clear()), MembersError::Count(0).into());
+    assert_eq!(wrong(&|g| g.members.swap(0, 1)), MembersError::NotSorted.into());
+    let shared = wrong(&|g| g.members[1].audit = g.members[1].ingest);
+    assert_eq!(shared, MembersError::SharedKey(good.members[1].ingest).into());
     assert_eq!(wrong(&|g| g.schemas = vec![Digest::default(); 2]), GenesisError::SchemasNotSorted);
     assert_eq!(wrong(&|g| g.params.epoch_blocks = 0), GenesisError::Zero("epoch_blocks"));
     assert!(matches!(wrong(&|g| g.params.max_block_bytes = 100), GenesisError::BlockBytes(_)));
     // n = 7 tolerates f = 2: a committee below 3 could be all villains.
-    assert_eq!(wrong(&|g| g.params.committee = 2), GenesisError::Committee { found: 2, least: 3 });
+    assert_eq!(wrong(&|g| g.params.committee = 2), MembersError::Committee { found: 2, least: 3 }.into());
 }
 
 proptest! {

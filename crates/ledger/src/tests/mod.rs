@@ -2,11 +2,18 @@
 
 mod blocks;
 mod certificates;
+mod channels;
+mod checkpoints;
 mod commitments;
 mod committees;
 mod encodings;
 mod envelopes;
 mod fixture;
+mod forgeries;
+mod membership;
+mod notices;
 mod receipts;
+mod samples;
 mod state_proofs;
 mod transactions;
+mod vectors;

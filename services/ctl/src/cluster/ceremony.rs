@@ -10,7 +10,7 @@ use consilium_abe::sealing::{AUTHORITY_FILE, SealingKey};
 use consilium_contracts::Participant;
 use consilium_contracts::nats::{Account, server_config};
 use consilium_domain::genesis::{Genesis, Member, Params};
-use consilium_domain::{ChannelId, Digest, OrgId};
+use consilium_domain::{ChannelId, Digest, OrgId, PublicKey};
 use consilium_ledger::SigningKey;
 use p384::pkcs8::{EncodePrivateKey, LineEnding};
 use rand_chacha::ChaCha20Rng;
@@ -94,8 +94,10 @@ fn member(layout: &Layout, channel: &ChannelId, org: &OrgId) -> Result<Member> {
     let seed = |name: &str| -> Result<_> {
         let seed = random()?;
         write_secret(&secret(&format!("{name}.key")), hex::encode(seed).as_bytes())?;
-        Ok(SigningKey::from_seed(seed).public())
+        Ok(seed)
     };
+    let public = |name: &str| -> Result<PublicKey> { Ok(SigningKey::from_seed(seed(name)?).public()) };
+    let consensus = seed("consensus")?;
     for name in ["index", "storage", "unseal"] {
         write_secret(&secret(&format!("{name}.key")), hex::encode(random()?).as_bytes())?;
     }
@@ -105,18 +107,19 @@ fn member(layout: &Layout, channel: &ChannelId, org: &OrgId) -> Result<Member> {
     )?;
     write_secret(&secret("issuer.pem"), issuer_key()?.as_bytes())?;
     let mut rng = ChaCha20Rng::from_seed(random()?);
-    let (public, authority) = authority::setup(&mut rng, channel.as_str(), org.as_str())?;
+    let (attributes, authority) = authority::setup(&mut rng, channel.as_str(), org.as_str())?;
     let unseal = std::fs::read_to_string(secret("unseal.key"))?;
     let sealed = SealingKey::from_key_file(&unseal)?.seal(AUTHORITY_FILE, &authority.to_bytes(), &mut rng)?;
     write_secret(&layout.data(org.as_str(), "keys").join(AUTHORITY_FILE), &sealed)?;
     Ok(Member {
         organisation: org.clone(),
-        consensus: seed("consensus")?,
-        validate: seed("validate")?,
-        ingest: seed("ingest")?,
-        audit: seed("audit")?,
-        governance: seed("governance")?,
-        authority: public.to_bytes(),
+        consensus: SigningKey::from_seed(consensus).public(),
+        validate: public("validate")?,
+        ingest: public("ingest")?,
+        audit: public("audit")?,
+        governance: public("governance")?,
+        cosign: SigningKey::cosigner(consensus).public(),
+        authority: attributes.to_bytes(),
     })
 }
 

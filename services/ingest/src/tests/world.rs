@@ -196,6 +196,7 @@ impl World {
             validate: SigningKey::from_seed(seed(org, "validate")).public(),
             ingest: SigningKey::from_seed(seed(org, "ingest")).public(),
             audit: SigningKey::from_seed(seed(org, "audit")).public(),
+            cosign: SigningKey::from_seed(seed(org, "cosign")).public(),
             governance: SigningKey::from_seed(seed(org, "governance")).public(),
             authority: vec![],
         };

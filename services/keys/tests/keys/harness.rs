@@ -53,6 +53,7 @@ impl World {
                 ingest: key,
                 audit: key,
                 governance: key,
+                cosign: key,
                 authority: public.to_bytes(),
             });
         }

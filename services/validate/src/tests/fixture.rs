@@ -68,6 +68,7 @@ pub fn genesis(schemas: Vec<Digest>) -> Genesis {
             ingest: public("ingest"),
             audit: public("audit"),
             governance: public("governance"),
+            cosign: public("cosign"),
             authority: Vec::new(),
         }
     };
