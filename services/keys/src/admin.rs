@@ -120,6 +120,9 @@ async fn status(desk: web::Data<Desk>) -> HttpResponse {
         let now = desk.clock.now();
         value.insert("sealed".to_owned(), json!(false));
         value.insert("seal".to_owned(), json!(office.method()));
+        let post_quantum = office.worker.post_quantum();
+        value.insert("post_quantum_lock".to_owned(), json!(post_quantum.is_on()));
+        value.insert("post_quantum_key".to_owned(), json!(hex::encode(post_quantum.public_key())));
         value.insert("attribute_epoch".to_owned(), json!(epoch::week(now)));
         value.insert("officers".to_owned(), json!(names));
         value.insert("motions".to_owned(), json!(office.motions.waiting(now).len()));

@@ -1,6 +1,7 @@
 //! Class keys: one key-encryption key per class and epoch, wrapped once by attribute-based encryption.
 
 use crate::error::KeysError;
+use crate::post_quantum::{PostQuantum, Release};
 use crate::vault::{Vault, VaultError};
 use consilium_abe::envelope::{ClassKey, unwrap_class_key, wrap_class_key};
 use consilium_abe::rand_core::CryptoRngCore;
@@ -8,8 +9,12 @@ use consilium_abe::{AbeError, AccessPolicy, Header, KemContext, PublicKeys, Secr
 use consilium_domain::{CanonError, Canonical, ChannelId, Decoder, Encoder, OrgId};
 use zeroize::Zeroizing;
 
-/// First octets of a class header.
+/// First octets of a class header with one lock.
 const FORMAT: u16 = 1;
+/// First octets of a class header with the second, post-quantum lock.
+const LOCKED: u16 = 2;
+/// Organisations that a header may release to.
+const MAX_RELEASES: usize = 256;
 /// First octets of a class file. 2: with the attribute epoch of each header.
 const FILE_FORMAT: u16 = 2;
 /// Most bytes of a wrapped class key.
@@ -63,36 +68,57 @@ pub fn wrap(
     epoch: u64,
     policy: &AccessPolicy,
     key: &ClassKey,
-    public_keys: &PublicKeys,
+    scene: &Wrapping<'_>,
     rng: &mut dyn CryptoRngCore,
 ) -> Result<Vec<u8>, KeysError> {
-    let (header, secret) = kem::encapsulate(policy, public_keys, &name.kem_context(epoch)?, rng)?;
-    let wrapped = wrap_class_key(&secret, &name.wrap_context(epoch, policy), key, rng)?;
+    let context = name.kem_context(epoch)?;
+    let (header, secret) = kem::encapsulate(policy, scene.public_keys, &context, rng)?;
+    let header = header.to_bytes();
     let mut out = Encoder::default();
-    out.u16(FORMAT).bytes(&header.to_bytes()).bytes(&wrapped);
+    let secret = if scene.post_quantum.is_on() {
+        let (releases, secret) = scene.post_quantum.lock(&context, (&header, policy), &secret, rng)?;
+        out.u16(LOCKED).bytes(&header).list(&releases);
+        secret
+    } else {
+        out.u16(FORMAT).bytes(&header);
+        secret
+    };
+    out.bytes(&wrap_class_key(&secret, &name.wrap_context(epoch, policy), key, rng)?);
     Ok(out.into_bytes())
+}
+
+/// Whether an encoded class header has the second lock.
+fn is_locked(header: &[u8]) -> bool {
+    header.starts_with(&LOCKED.to_be_bytes())
 }
 
 /// A class header taken apart; all its group elements are checked.
 pub struct ClassHeader {
     header: Header,
+    releases: Option<Vec<Release>>,
     wrapped: Vec<u8>,
 }
 
 impl ClassHeader {
     /// Decodes what [`wrap`] made.
     pub fn decode(bytes: &[u8]) -> Result<Self, KeysError> {
-        let not_one =
-            |_: CanonError| KeysError::Invalid { field: "header", rule: "is no class header of format 1" };
+        let not_one = |_: CanonError| KeysError::Invalid {
+            field: "header",
+            rule: "is no class header of format 1 or 2",
+        };
         let mut input = Decoder::new(bytes);
         let format = input.u16("format").map_err(not_one)?;
-        if format != FORMAT {
+        if ![FORMAT, LOCKED].contains(&format) {
             return Err(not_one(CanonError::NotCanonical("format")));
         }
         let header = input.bytes(kem::MAX_HEADER, "header").map_err(not_one)?;
+        let releases = match format {
+            LOCKED => Some(input.list(MAX_RELEASES, "releases").map_err(not_one)?),
+            _ => None,
+        };
         let wrapped = input.bytes(MAX_WRAP, "wrapped key").map_err(not_one)?.to_vec();
         input.finish().map_err(not_one)?;
-        Ok(Self { header: Header::from_bytes(header)?, wrapped })
+        Ok(Self { header: Header::from_bytes(header)?, releases, wrapped })
     }
 
     pub fn policy(&self) -> &AccessPolicy {
@@ -105,7 +131,7 @@ impl ClassHeader {
         &self,
         name: &ClassName,
         epoch: u64,
-        public_keys: &PublicKeys,
+        (public_keys, post_quantum): (&PublicKeys, &PostQuantum),
         gid: &consilium_abe::Gid,
         keys: &[consilium_abe::AttributeKey],
         reject: &Secret32,
@@ -114,6 +140,10 @@ impl ClassHeader {
         let denied = |_| KeysError::Denied;
         let secret = kem::decapsulate(&self.header, &context, public_keys, gid, keys, reject.expose())
             .map_err(denied)?;
+        let secret = match &self.releases {
+            None => secret,
+            Some(releases) => post_quantum.unlock(&context, &self.header.to_bytes(), releases, &secret)?,
+        };
         unwrap_class_key(&secret, &name.wrap_context(epoch, self.policy()), &self.wrapped).map_err(denied)
     }
 }
@@ -155,7 +185,7 @@ impl Epoch {
         rng: &mut dyn CryptoRngCore,
     ) -> Result<(), KeysError> {
         let parsed = parse(policy)?.with_epoch(scene.attribute_epoch)?;
-        self.header = wrap(name, self.number, &parsed, &self.class_key()?, scene.public_keys, rng)?;
+        self.header = wrap(name, self.number, &parsed, &self.class_key()?, scene, rng)?;
         policy.clone_into(&mut self.policy);
         scene.attribute_epoch.clone_into(&mut self.attribute_epoch);
         Ok(())
@@ -275,7 +305,8 @@ impl Class {
             _ => self.epochs.iter_mut().find(|epoch| epoch.number == number),
         };
         let epoch = epoch.ok_or(KeysError::UnknownEpoch)?;
-        if epoch.attribute_epoch == scene.attribute_epoch && epoch.policy == policy {
+        let locked = is_locked(&epoch.header) == scene.post_quantum.is_on();
+        if epoch.attribute_epoch == scene.attribute_epoch && epoch.policy == policy && locked {
             return Ok(false);
         }
         epoch.rewrap(name, &policy, scene, rng)?;
@@ -286,6 +317,7 @@ impl Class {
 /// What headers are made with at a moment.
 pub struct Wrapping<'a> {
     pub public_keys: &'a PublicKeys,
+    pub post_quantum: &'a PostQuantum,
     /// As [`crate::epoch::week`] names it.
     pub attribute_epoch: &'a str,
 }

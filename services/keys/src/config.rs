@@ -30,6 +30,16 @@ pub struct Config {
     pub epochs: Epochs,
     #[serde(default)]
     pub holders: Holders,
+    #[serde(default)]
+    pub post_quantum: PostQuantumConfig,
+}
+
+/// `[post_quantum]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PostQuantumConfig {
+    /// Folder with `<organisation>.pub` of every member of the genesis; class keys then have a second lock.
+    pub keys_dir: Option<PathBuf>,
 }
 
 /// `[admin]`: where `consilium keys` asks.

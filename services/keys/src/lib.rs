@@ -20,6 +20,7 @@ pub mod motion;
 pub mod office;
 mod open;
 pub mod people;
+pub mod post_quantum;
 pub mod seal;
 pub mod vault;
 mod worker;

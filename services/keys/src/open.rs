@@ -7,6 +7,7 @@ use crate::config::Limits;
 use crate::error::KeysError;
 use crate::limit::Limit;
 use crate::people::{Admitted, People};
+use crate::post_quantum::PostQuantum;
 use consilium_abe::rand_core::CryptoRngCore;
 use consilium_abe::{Attribute, Gid, Secret32};
 use consilium_contracts::v1::OpenRequest;
@@ -64,7 +65,7 @@ impl Opener {
     pub(crate) fn open(
         &self,
         request: &OpenRequest,
-        (authority, people): (&Authority, &People),
+        (authority, people, post_quantum): (&Authority, &People, &PostQuantum),
         epochs: &BTreeSet<String>,
         now: Duration,
         rng: &mut dyn CryptoRngCore,
@@ -94,8 +95,14 @@ impl Opener {
         let header = ClassHeader::decode(&request.header)?;
         let keys = authority.issue(header.policy(), &place.gid, &place.attributes, epochs, rng);
         let keys = keys.ok_or(KeysError::Denied)?;
-        let key =
-            header.open(&name, request.epoch, authority.public_keys(), &place.gid, &keys, &self.reject)?;
+        let key = header.open(
+            &name,
+            request.epoch,
+            (authority.public_keys(), post_quantum),
+            &place.gid,
+            &keys,
+            &self.reject,
+        )?;
         let key = Zeroizing::new(*key.expose());
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(place, key.clone(), now);
         Ok(Opened { key, remembered: false })

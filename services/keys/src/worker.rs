@@ -9,6 +9,7 @@ use crate::erase;
 use crate::error::KeysError;
 use crate::open::Opener;
 use crate::people::People;
+use crate::post_quantum::PostQuantum;
 use crate::vault::Vault;
 use consilium_abe::rand_core::CryptoRngCore;
 use consilium_contracts::Message;
@@ -36,6 +37,7 @@ pub struct Worker {
     vault: Arc<Vault>,
     authority: Authority,
     people: People,
+    post_quantum: PostQuantum,
     opener: Opener,
     /// How long keys of the week before are issued.
     overlap: Duration,
@@ -58,6 +60,11 @@ impl Worker {
         let rng = &mut kit.entropy.rng();
         let authority = Authority::load(&vault, genesis, &channel, &organisation, &config.mapping, rng)?;
         let people = People::load(&vault, &organisation, config.holders.registered_only)?;
+        let folder = config.post_quantum.keys_dir.as_deref();
+        let post_quantum = PostQuantum::load(&vault, folder, genesis, &organisation, rng)?;
+        if !post_quantum.is_on() {
+            tracing::warn!("`[post_quantum] keys_dir` is not set: class keys have no post-quantum lock");
+        }
         let members = genesis.members.iter().map(|member| member.organisation.clone()).collect();
         let opener =
             Opener::new(channel.clone(), members, vault.derive("implicit rejection"), &config.limits);
@@ -70,6 +77,7 @@ impl Worker {
             vault,
             authority,
             people,
+            post_quantum,
             opener,
             overlap: config.epochs.overlap(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
@@ -109,6 +117,19 @@ impl Worker {
         &self.authority
     }
 
+    fn wrapping<'a>(&'a self, week: &'a str) -> Wrapping<'a> {
+        Wrapping {
+            public_keys: self.authority.public_keys(),
+            post_quantum: &self.post_quantum,
+            attribute_epoch: week,
+        }
+    }
+
+    /// The second lock and its keys.
+    pub fn post_quantum(&self) -> &PostQuantum {
+        &self.post_quantum
+    }
+
     /// Withdrawals and registered holders.
     pub fn people(&self) -> &People {
         &self.people
@@ -145,7 +166,7 @@ impl Worker {
         let _writer = self.lock(&name);
         let rng = &mut self.entropy.rng();
         let week = epoch::week(self.clock.now());
-        let wrapping = Wrapping { public_keys: self.authority.public_keys(), attribute_epoch: &week };
+        let wrapping = self.wrapping(&week);
         let class = match Class::load(&self.vault, &name)? {
             Some(mut class) => {
                 if class.renew(&name, request.epoch, &wrapping, rng)? {
@@ -167,7 +188,7 @@ impl Worker {
         let _writer = self.lock(&name);
         let rng = &mut self.entropy.rng();
         let week = epoch::week(self.clock.now());
-        let wrapping = Wrapping { public_keys: self.authority.public_keys(), attribute_epoch: &week };
+        let wrapping = self.wrapping(&week);
         let mut class = match Class::load(&self.vault, &name)? {
             Some(class) => class,
             None if erase::erased(&self.vault, &name)? => return Err(KeysError::Erased),
@@ -181,7 +202,7 @@ impl Worker {
     pub fn open(&self, request: &OpenRequest) -> Result<OpenResponse, KeysError> {
         let (now, rng) = (self.clock.monotonic(), &mut self.entropy.rng());
         let epochs = epoch::accepted(self.clock.now(), self.overlap);
-        let who = (&self.authority, &self.people);
+        let who = (&self.authority, &self.people, &self.post_quantum);
         let opened = self.opener.open(request, who, &epochs, now, rng)?;
         if opened.remembered {
             self.remembered.inc(&[]);

@@ -147,7 +147,7 @@ fn what_is_on_disk_is_sealed_and_survives() {
     drop(a);
     let folder = world.folder.join("a");
     let sealed: Vec<_> = files(&folder).into_iter().filter(|path| !path.ends_with("lock")).collect();
-    assert_eq!(sealed.len(), 2, "{sealed:?}");
+    assert_eq!(sealed.len(), 3, "authority, post-quantum key and one class: {sealed:?}");
     for path in &sealed {
         let bytes = std::fs::read(path).unwrap();
         let shows = |secret: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);

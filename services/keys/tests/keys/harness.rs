@@ -5,6 +5,7 @@ use consilium_abe::{AuthoritySecretKey, authority};
 use consilium_contracts::Participant;
 use consilium_domain::genesis::{Genesis, Member, Params};
 use consilium_domain::{ChannelId, Clock, OrgId, PublicKey, Timestamp};
+use consilium_keys::post_quantum::PostQuantum;
 use consilium_keys::vault::Vault;
 use consilium_keys::{Config, Worker};
 use consilium_runtime::{Common, Entropy, Kit, MemoryHub, config};
@@ -109,6 +110,25 @@ impl World {
         let key = SealingKey::from_key_file(UNSEAL).unwrap();
         let sealed = std::fs::read(self.folder.join(name).join(AUTHORITY_FILE)).unwrap();
         AuthoritySecretKey::from_bytes(&key.open(AUTHORITY_FILE, &sealed).unwrap()).unwrap()
+    }
+
+    /// The post-quantum keys in a vault of `name`'s, which is made if it is not there.
+    pub fn post_quantum(&self, name: &str) -> PostQuantum {
+        let key = SealingKey::from_key_file(UNSEAL).unwrap();
+        let vault = Vault::open(&self.folder.join(name), key).unwrap();
+        let organisation = OrgId::new(name).unwrap();
+        PostQuantum::load(&vault, None, &self.genesis, &organisation, &mut seeded(21)).unwrap()
+    }
+
+    /// A folder with every member's post-quantum public key.
+    pub fn publish_post_quantum(&self) -> PathBuf {
+        let folder = self.folder.join("post-quantum");
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in ["a", "b"] {
+            let key = hex::encode(self.post_quantum(name).public_key());
+            std::fs::write(folder.join(format!("{name}.pub")), key).unwrap();
+        }
+        folder
     }
 
     pub fn worker(&self, name: &str) -> Worker {

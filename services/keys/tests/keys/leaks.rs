@@ -29,7 +29,9 @@ mod thief {
         )
         .unwrap();
         let reject = consilium_abe::Secret32::from_bytes(&[9; 32]);
-        let opened = ClassHeader::decode(header).unwrap().open(&name, 1, &keys, &gid, &minted, &reject);
+        let lock = world.post_quantum("side");
+        let header = ClassHeader::decode(header).unwrap();
+        let opened = header.open(&name, 1, (&keys, &lock), &gid, &minted, &reject);
         opened.map(|key| key.expose().to_vec())
     }
 }
@@ -83,4 +85,44 @@ fn a_dump_without_its_unseal_key_opens_nothing() {
     // The control: with the unseal key everything opens.
     let a = world.worker("a");
     assert_eq!(a.class(&ask::class_of(&[3; 20], "")).unwrap().kek, keys[3]);
+}
+
+#[test]
+fn whoever_breaks_the_pairing_still_lacks_the_second_lock() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _inside = runtime.enter();
+    let world = World::new();
+    // The members exchange their public keys; then the lock is on for every class.
+    let before = world.worker("a").class(&ask::class("clinician@a OR clinician@b", 0)).unwrap();
+    let folder = world.publish_post_quantum();
+    let settings = format!("[post_quantum]\nkeys_dir = \"{}\"", folder.display());
+    let a = world.worker_with("a", &settings, crate::harness::UNSEAL).unwrap();
+    let b = world.worker_with("b", &settings, crate::harness::UNSEAL).unwrap();
+    let locked = a.class(&ask::class("", 0)).unwrap();
+    assert_eq!(locked.kek, before.kek, "an old class is locked on its next read");
+    assert_eq!((&before.header[..2], &locked.header[..2]), (&[0, 1][..], &[0, 2][..]));
+    for (who, worker) in [("a", &a), ("b", &b)] {
+        assert_eq!(
+            worker.open(&ask::open(&locked, "dr-x", &["practitioner"])).unwrap().kek,
+            locked.kek,
+            "{who}"
+        );
+    }
+    // Minting attribute keys is what a broken pairing gives; the header was copied from the archive.
+    let names = ["clinician#2026W01"];
+    let opened = thief::mint_and_open(&world, &world.secret("b"), &locked.header, &names);
+    assert!(matches!(opened, Err(KeysError::Denied)), "{opened:?}");
+    // The control: the same attack on the header with one lock.
+    assert_eq!(thief::mint_and_open(&world, &world.secret("b"), &before.header, &names).unwrap(), before.kek);
+    // An organisation that the policy does not name gets no release.
+    let own = a.policy(&ask::change("clinician@a", true)).unwrap();
+    assert!(locked.header.len() > own.header.len() + 1600, "one release less");
+    drop((a, b));
+
+    std::fs::remove_file(folder.join("b.pub")).unwrap();
+    let error = world.worker_with("a", &settings, crate::harness::UNSEAL).err().unwrap().to_string();
+    assert!(error.contains("post-quantum key of `b`"), "{error}");
+    std::fs::copy(folder.join("a.pub"), folder.join("b.pub")).unwrap();
+    let error = world.worker_with("b", &settings, crate::harness::UNSEAL).err().unwrap().to_string();
+    assert!(error.contains("is not this vault's key"), "{error}");
 }

@@ -29,7 +29,7 @@ mod methods {
         if !(util && module.exists()) {
             assert!(
                 std::env::var("CONSILIUM_REQUIRE_TEST_DATA").as_deref() != Ok("1"),
-                "SoftHSM is missing: `make setup-test` installs it"
+                "SoftHSM is missing: `scripts/setup.sh test` installs it"
             );
             eprintln!("skipped: SoftHSM is not installed (Debian package softhsm2)");
             return None;
