@@ -125,3 +125,34 @@ fn each_half_alone_carries_the_secret() {
         assert!(!other.decapsulate(&carried, b"c").ct_eq(&secret));
     }
 }
+
+#[test]
+fn ml_kem_is_that_of_fips_203() {
+    use sha3::digest::{ExtendableOutput, Update, XofReader};
+
+    let text = include_str!("../tests/vectors/ml-kem-1024.txt");
+    let field = |name: &str| -> Vec<Vec<u8>> {
+        let pairs = text.lines().filter_map(|line| line.split_once(": "));
+        pairs.filter(|(found, _)| *found == name).map(|(_, value)| hex::decode(value).unwrap()).collect()
+    };
+    let only = |name: &str| <[u8; 32]>::try_from(field(name)[0].as_slice()).unwrap();
+    let (d, z) = (only("d"), only("z"));
+    let seed = [d, z, [1; CURVE_BYTES]].concat();
+    let key = DecapsulationKey::from_seed(Zeroizing::new(seed.try_into().unwrap()));
+    assert_eq!(key.public.lattice.to_bytes().as_slice(), field("ek")[0]);
+    let (carried, shared) = key.public.lattice.encapsulate_deterministic(&Array::from(only("m")));
+    assert_eq!((carried.as_slice(), shared.as_slice()), (field("c")[0].as_slice(), &only("K")[..]));
+    assert_eq!(key.lattice.decapsulate(&carried), shared);
+    // Implicit rejection (algorithm 18): J(z || c), SHAKE256.
+    let reject = |c: &[u8]| {
+        let mut xof = sha3::Shake256::default();
+        xof.update(&z);
+        xof.update(c);
+        let mut out = [0u8; 32];
+        xof.finalize_xof().read(&mut out);
+        out
+    };
+    let mut altered = carried;
+    altered[700] ^= 1;
+    assert_eq!(key.lattice.decapsulate(&altered).as_slice(), reject(&altered));
+}

@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("prost*", &["contracts"]),
     ("protox", &["contracts"]),
     ("blst*", &["abe"]),
+    ("ml-kem", &["abe"]),
     ("arc-malachitebft-*", &["bft"]),
     ("jmt", &["ledger"]),
     ("opentelemetry*", &["runtime"]),
