@@ -222,6 +222,30 @@ mod policies {
     }
 
     #[test]
+    fn a_document_carries_what_its_composition_leads_to() {
+        let Some(v) = validator(false) else { return };
+        let entry = |id: u32, resource: Value| json!({"fullUrl": format!("urn:uuid:00000000-0000-0000-0000-00000000000{id}"), "resource": resource});
+        let to = |id: u32| json!({"reference": format!("urn:uuid:00000000-0000-0000-0000-00000000000{id}")});
+        let composition = json!({"resourceType": "Composition", "status": "final", "type": {"text": "x"},
+            "date": "2024-01-01", "author": [{"display": "a"}], "title": "t", "subject": to(2)});
+        let mut document = json!({"resourceType": "Bundle", "type": "document", "timestamp": "2024-01-01T00:00:00Z",
+            "identifier": {"system": "urn:x:y", "value": "1"}, "entry": [
+                entry(1, composition),
+                entry(2, json!({"resourceType": "Patient", "managingOrganization": to(3)})),
+                entry(3, json!({"resourceType": "Organization", "name": "o"}))]});
+        assert!(check(&v, &document, &Options::default()).issues.is_empty());
+        document["entry"][1]["resource"]["managingOrganization"] = json!({"display": "elsewhere"});
+        let found = errors(&v, &document, &Options::default());
+        assert_eq!(found, ["fhir.bundle.unreachable Bundle.entry[2]"]);
+        document["entry"][2]["resource"]["partOf"] = json!({"display": "x"});
+        document["entry"][2] =
+            entry(3, json!({"resourceType": "Account", "status": "active", "subject": [to(2)]}));
+        let report = check(&v, &document, &Options::default());
+        assert!(report.is_valid());
+        assert_eq!(ids(&report, Severity::Warning), ["fhir.bundle.unreachable Bundle.entry[2]"]);
+    }
+
+    #[test]
     fn narrative_links_lead_somewhere() {
         let Some(v) = validator(false) else { return };
         let patient = |link: &str| {

@@ -1,5 +1,7 @@
 //! Bundles (<https://hl7.org/fhir/R4/bundle.html>): bdl-1 to bdl-12, full urls, references inside.
 
+mod reach;
+
 use std::borrow::Cow;
 
 use super::reference::{self, is_conditional, unversioned};
@@ -144,6 +146,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         if index.kind == PARAMETERS && !self.bundles.is_empty() {
             return; // what a parameter refers to may stand in the outer bundle
         }
+        reach::check(self, &index);
         for (resource, uses) in &index.uses {
             let entry = index.by_resource(*resource);
             for used in uses {
