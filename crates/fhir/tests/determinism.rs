@@ -2,7 +2,6 @@
 //! packages are given.
 
 #[cfg(test)]
-#[expect(dead_code, reason = "each test binary uses its part of the support module")]
 mod support;
 
 #[cfg(test)]

@@ -28,6 +28,15 @@ mod validator_cases {
     /// First errors at the same place, of 100, where both say invalid.
     const SAME_PLACE: usize = 88;
 
+    /// Tier A: each case that differs, and why; the list is neither too long nor too short. All of them
+    /// lack something that the suite has and the data here do not.
+    const DIFFERENCES: [(&str, &str); 4] = [
+        ("pat-security-bad-string2", "the fault, an element inside of text, exists in XML only"),
+        ("bundle-dual-subject", "the fault, an element given twice, exists in XML only"),
+        ("bundle-bad-by-param", "the parameter that asks for a profile of the entries is not in the data"),
+        ("extension-version-restriction-range-r4", "the definition of its extension is not in the data"),
+    ];
+
     fn options(case: &Value) -> Options {
         let flag = |key: &str| case[key].as_bool();
         let mut options = Options {
@@ -153,6 +162,7 @@ mod validator_cases {
         let mut total = [0usize; 4];
         let mut false_alarms = 0;
         let mut places = Vec::new();
+        let (mut differing, mut without_terminology) = (Vec::new(), Vec::new());
         for case in manifest["cases"].as_array().expect("cases") {
             let file = case["file"].as_str().expect("file");
             let bytes = std::fs::read(folder.join(file)).expect("case");
@@ -166,7 +176,14 @@ mod validator_cases {
             };
             let what = format!("{} {} {} ({file})", case["tier"], case["module"], case["id"]);
             total[kind] += 1;
-            agreed[kind] += usize::from(agrees(&what, &report, &case["expect"], &mut false_alarms));
+            let same = agrees(&what, &report, &case["expect"], &mut false_alarms);
+            agreed[kind] += usize::from(same);
+            if case["tier"] == "A" && !same {
+                differing.push(case["id"].as_str().unwrap_or_default().to_owned());
+            }
+            if case["srcFormat"] != "xml" && case["tier"] == "A" && case["expect"]["txErrors"] == 0 {
+                without_terminology.push(same);
+            }
             if case["tier"] == "A" {
                 places.extend(same_place(&what, &report, &case["expect"]));
             }
@@ -189,6 +206,12 @@ mod validator_cases {
             println!("{name}: {}/{} agree", agreed[at], total[at]);
             assert!(agreed[at] >= *least, "{name}: {} < {least}", agreed[at]);
         }
+        let same = without_terminology.iter().filter(|same| **same).count();
+        println!("tier A, JSON, without terminology errors: {same}/{} agree", without_terminology.len());
+        let mut listed: Vec<&str> = DIFFERENCES.iter().map(|(id, _)| *id).collect();
+        listed.sort_unstable();
+        differing.sort_unstable();
+        assert_eq!(differing, listed);
         let same = places.iter().filter(|same| **same).count();
         println!("first error at the same place: {same}/{}", places.len());
         assert!(same * 100 >= SAME_PLACE * places.len());
