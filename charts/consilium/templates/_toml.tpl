@@ -92,6 +92,30 @@ key_file = "/run/secrets/consilium/own/signing-key"
 data_dir = "/var/lib/consilium"
 genesis_file = "/etc/consilium/genesis/genesis.json"
 unseal_key_file = "/run/secrets/consilium/own/unseal-key"
+
+# kubectl port-forward reaches it; officers' signatures are the fence.
+[admin]
+listen = "127.0.0.1:9091"
+{{- with .Values.keys.seal }}
+{{- if ne .method "key-file" }}
+
+[seal]
+method = {{ .method | quote }}
+{{- if eq .method "vault-transit" }}
+address = {{ .transit.address | quote }}
+mount = {{ .transit.mount | quote }}
+key = {{ .transit.key | quote }}
+token_file = "/run/secrets/consilium/own/transit-token"
+ca_file = "/run/secrets/consilium/own/transit-ca"
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range .Values.keys.officers }}
+
+[[officer]]
+name = {{ .name | quote }}
+public_key = {{ .publicKey | quote }}
+{{- end }}
 {{- range .Values.keys.mapping }}
 
 [[mapping]]

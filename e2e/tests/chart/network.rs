@@ -88,6 +88,7 @@ fn flows_are_exactly_those_needed() {
     for service in ["ingest", "audit"] {
         egress.insert(format!("{service} -> {}:5432", r#"{"ipBlock":{"cidr":"10.20.0.0/28"}}"#));
     }
+    egress.insert(format!("keys -> {}:8200", r#"{"ipBlock":{"cidr":"10.20.1.0/28"}}"#));
     egress.insert(format!("nats -> {hubs}:7422"));
     assert_eq!(flows(render, "egress"), egress);
 

@@ -18,6 +18,19 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "'replicas' not allowed",
         "Additional property replicas is not allowed",
     ),
+    ("keys.seal.method=\"hsm\"", "keys/seal/method", "'key-file'", "\"key-file\""),
+    (
+        "keys.seal.method=\"vault-transit\"",
+        "keys/seal/transit/address",
+        "minLength",
+        "greater than or equal to 1",
+    ),
+    (
+        "keys.seal.transit.address=\"http://v:1\"",
+        "keys/seal/transit/address",
+        "does not match pattern",
+        "Does not match pattern",
+    ),
     ("keys.replicas=2", "keys", "'replicas' not allowed", "Additional property replicas is not allowed"),
     ("audit.replicas=2", "audit", "'replicas' not allowed", "Additional property replicas is not allowed"),
     (
