@@ -70,12 +70,22 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads the suite id of an object of at most `limit` bytes.
     pub(crate) fn with_suite(bytes: &'a [u8], what: &'static str, limit: usize) -> Result<Self, AbeError> {
+        Self::with_mark(bytes, what, limit, SUITE)
+    }
+
+    /// The same for an encoding that has another mark in place of the suite id.
+    pub(crate) fn with_mark(
+        bytes: &'a [u8],
+        what: &'static str,
+        limit: usize,
+        mark: u16,
+    ) -> Result<Self, AbeError> {
         if bytes.len() > limit {
             return Err(AbeError::TooLong { what, length: bytes.len(), limit });
         }
         let mut reader = Self { rest: bytes, what };
         let suite = u16::from_be_bytes(*reader.array::<2>()?);
-        if suite != SUITE {
+        if suite != mark {
             return Err(AbeError::UnknownSuite { what, suite });
         }
         Ok(reader)

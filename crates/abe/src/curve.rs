@@ -1,6 +1,6 @@
 //! BLS12-381 as types: every value of [`G1`], [`G2`] and [`Gt`] lies in the subgroup of order r.
 //!
-//! This file holds all calls into `blst`'s C functions. What the rest of the crate may rely on:
+//! This module holds all calls into `blst`'s C functions. What the rest of the crate may rely on:
 //!
 //! * a [`G1`], [`G2`] or [`Gt`] comes from a checked decoding, from hashing to the curve or from
 //!   arithmetic on such values, so the GLV/GLS multiplications of blst, right only inside the
@@ -12,8 +12,10 @@
 //!   depends on them. Decoding is for public bytes only.
 #![expect(
     unsafe_code,
-    reason = "blst's arithmetic is C: all calls are in this file, behind types that hold its preconditions"
+    reason = "blst's arithmetic is C: all calls are in this module, behind types that hold its preconditions"
 )]
+
+mod torus;
 
 use std::hint::black_box;
 use std::sync::LazyLock;
@@ -33,6 +35,8 @@ use blst::{
 };
 use rand_core::CryptoRngCore;
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub(crate) use torus::TORUS_BYTES;
 
 /// Bytes of a compressed G1 point (ZCash/IETF encoding, big-endian x and three flag bits).
 pub(crate) const G1_BYTES: usize = 48;

@@ -16,12 +16,14 @@ use crate::gid::Gid;
 use crate::hash::{self, Coins};
 use crate::lsss::Lsss;
 use crate::policy::{MAX_CANONICAL, MAX_ROWS};
-use crate::rows::{self, ROW_BYTES, Row, Used};
+use crate::rows::{self, COMPACT_ROW_BYTES, Form, ROW_BYTES, Row, Used};
 use crate::{AbeError, AccessPolicy, AuthorityPublicKey, PublicKeys, SUITE, Secret32, cbor};
 
 const HEADER: &str = "header";
 /// Longest header, in bytes.
 pub const MAX_HEADER: usize = MAX_CANONICAL + MAX_ROWS * ROW_BYTES + 64;
+/// What stands in place of the suite in a compact header of suite 1.
+const COMPACT: u16 = SUITE | 0x0100;
 /// Longest class id, in bytes.
 pub const MAX_CLASS: usize = 512;
 
@@ -97,14 +99,22 @@ impl Header {
         &self.policy
     }
 
-    /// Suite, policy after its length, rows, masked message.
+    /// Suite, policy after its length, rows of 768 bytes, masked message: what the encapsulated secret is bound to.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::with_suite().bytes(&self.policy.canonical_bytes());
-        for row in &self.rows {
-            out = row.write(out);
-        }
-        out.fixed(&self.masked).finish()
+        self.write(Writer::with_suite(), Form::Full)
+    }
+
+    /// The same header in rows of 480 bytes, for storage and transport: 0x0101, then as [`Header::to_bytes`], with each
+    /// C1 as a point of the torus. Reading it back costs an inversion for each row.
+    #[must_use]
+    pub fn to_compact_bytes(&self) -> Vec<u8> {
+        self.write(Writer::new().fixed(&COMPACT.to_be_bytes()), Form::Compact)
+    }
+
+    fn write(&self, out: Writer, form: Form) -> Vec<u8> {
+        let out = out.bytes(&self.policy.canonical_bytes());
+        self.rows.iter().fold(out, |out, row| row.write(out, form)).fixed(&self.masked).finish()
     }
 
     /// Decodes a header. Every group element is checked: canonical, in the subgroup, not the
@@ -114,14 +124,26 @@ impl Header {
     /// [`AbeError::Malformed`], [`AbeError::UnknownSuite`], [`AbeError::TooLong`] or
     /// [`AbeError::Policy`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, AbeError> {
-        let mut reader = Reader::with_suite(bytes, HEADER, MAX_HEADER)?;
+        Self::read(Reader::with_suite(bytes, HEADER, MAX_HEADER)?, Form::Full)
+    }
+
+    /// Decodes what [`Header::to_compact_bytes`] gave, with the same checks.
+    ///
+    /// # Errors
+    /// As [`Header::from_bytes`].
+    pub fn from_compact_bytes(bytes: &[u8]) -> Result<Self, AbeError> {
+        Self::read(Reader::with_mark(bytes, HEADER, MAX_HEADER, COMPACT)?, Form::Compact)
+    }
+
+    fn read(mut reader: Reader<'_>, form: Form) -> Result<Self, AbeError> {
         let policy = AccessPolicy::from_canonical_bytes(reader.bytes(MAX_CANONICAL)?)?;
         let count = policy.terms().len();
         // The whole length first: group membership is the costly part.
-        if reader.remaining() != count * ROW_BYTES + 32 {
+        let row = if form == Form::Full { ROW_BYTES } else { COMPACT_ROW_BYTES };
+        if reader.remaining() != count * row + 32 {
             return Err(reader.malformed("the length does not fit the policy"));
         }
-        let rows = (0..count).map(|_| Row::read(&mut reader)).collect::<Result<_, _>>()?;
+        let rows = (0..count).map(|_| Row::read(&mut reader, form)).collect::<Result<_, _>>()?;
         let masked = *reader.array::<32>()?;
         reader.end()?;
         Ok(Self { policy, rows, masked })

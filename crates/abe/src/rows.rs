@@ -10,12 +10,25 @@ use crate::AbeError;
 use crate::AuthorityPublicKey;
 use crate::authority::AttributeKey;
 use crate::codec::{Reader, Writer};
-use crate::curve::{G1, G1_BYTES, G1Table, G2, G2_BYTES, GT_BYTES, Gt, GtTable, Scalar, multi_pairing};
+use crate::curve::{
+    G1, G1_BYTES, G1Table, G2, G2_BYTES, GT_BYTES, Gt, GtTable, Scalar, TORUS_BYTES, multi_pairing,
+};
 use crate::hash::{CoinKind, Coins};
 use crate::lsss::Lsss;
 
 /// Bytes of one row.
 pub(crate) const ROW_BYTES: usize = GT_BYTES + 2 * G1_BYTES + G2_BYTES;
+/// Bytes of one row with C1 in torus form.
+pub(crate) const COMPACT_ROW_BYTES: usize = TORUS_BYTES + 2 * G1_BYTES + G2_BYTES;
+
+/// How C1 is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// All twelve coefficients, 576 bytes: what is hashed and compared.
+    Full,
+    /// A point of the torus, 288 bytes.
+    Compact,
+}
 
 /// One row of a ciphertext.
 pub(crate) struct Row {
@@ -26,24 +39,25 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// C1 (576 bytes), C2 (48), C3 (48), C4 (96).
-    pub(crate) fn write(&self, out: Writer) -> Writer {
-        out.fixed(&self.c1.to_bytes())
-            .fixed(&self.c2.to_bytes())
-            .fixed(&self.c3.to_bytes())
-            .fixed(&self.c4.to_bytes())
+    /// C1 (576 or 288 bytes), C2 (48), C3 (48), C4 (96).
+    pub(crate) fn write(&self, out: Writer, form: Form) -> Writer {
+        let out = match form {
+            Form::Full => out.fixed(&self.c1.to_bytes()),
+            Form::Compact => out.fixed(&self.c1.to_torus()),
+        };
+        out.fixed(&self.c2.to_bytes()).fixed(&self.c3.to_bytes()).fixed(&self.c4.to_bytes())
     }
 
     /// Decodes a row; each part must be canonical, in its subgroup and not the identity.
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, AbeError> {
-        let (c1, c2, c3, c4) = (
-            reader.array::<GT_BYTES>()?,
-            reader.array::<G1_BYTES>()?,
-            reader.array::<G1_BYTES>()?,
-            reader.array::<G2_BYTES>()?,
-        );
+    pub(crate) fn read(reader: &mut Reader<'_>, form: Form) -> Result<Self, AbeError> {
+        let c1 = match form {
+            Form::Full => Gt::from_bytes(reader.array::<GT_BYTES>()?),
+            Form::Compact => Gt::from_torus(reader.array::<TORUS_BYTES>()?),
+        };
+        let (c2, c3, c4) =
+            (reader.array::<G1_BYTES>()?, reader.array::<G1_BYTES>()?, reader.array::<G2_BYTES>()?);
         Ok(Self {
-            c1: Gt::from_bytes(c1).ok_or_else(|| reader.malformed("C1 is not in the group"))?,
+            c1: c1.ok_or_else(|| reader.malformed("C1 is not in the group"))?,
             c2: G1::from_bytes(c2).ok_or_else(|| reader.malformed("C2 is not in the group"))?,
             c3: G1::from_bytes(c3).ok_or_else(|| reader.malformed("C3 is not in the group"))?,
             c4: G2::from_bytes(c4).ok_or_else(|| reader.malformed("C4 is not in the group"))?,

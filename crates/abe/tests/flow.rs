@@ -62,6 +62,28 @@ mod flow {
     }
 
     #[test]
+    fn a_compact_header_is_the_same_header() {
+        let (public, secret) = authorities(3);
+        let policy = all_of(3);
+        let (header, expected) = kem::encapsulate(&policy, &public, &context(), &mut rng(2)).unwrap();
+        let (full, compact) = (header.to_bytes(), header.to_compact_bytes());
+        assert_eq!(full.len() - compact.len(), 3 * 288);
+        let read = Header::from_compact_bytes(&compact).unwrap();
+        assert_eq!((read.to_bytes(), read.to_compact_bytes()), (full.clone(), compact.clone()));
+        let gid = Gid::new("did:key:z6MkAlice").unwrap();
+        let keys: Vec<_> = secret.iter().map(|own| key(own, &gid, "clinician#2026W47")).collect();
+        let found = kem::decapsulate(&read, &context(), &public, &gid, &keys, &[0; 32]).unwrap();
+        assert!(found.ct_eq(&expected));
+        // Neither form is taken for the other, nor a shorter or longer one for either.
+        assert!(matches!(Header::from_bytes(&compact), Err(AbeError::UnknownSuite { suite: 0x0101, .. })));
+        assert!(matches!(Header::from_compact_bytes(&full), Err(AbeError::UnknownSuite { suite: 1, .. })));
+        for cut in [0, 1, 2, 10, compact.len() - 1] {
+            assert!(Header::from_compact_bytes(&compact[..cut]).is_err());
+        }
+        assert!(Header::from_compact_bytes(&[compact.as_slice(), &[0]].concat()).is_err());
+    }
+
+    #[test]
     fn either_side_of_an_or_recovers_the_same_secret() {
         let (public, secret) = authorities(2);
         let policy =

@@ -5,9 +5,10 @@
 use consilium_abe::{AccessPolicy, Header};
 use libfuzzer_sys::fuzz_target;
 
-const ROW: usize = 768;
-
 fn read(data: &[u8]) {
+    if let Ok(header) = Header::from_compact_bytes(data) {
+        assert_eq!(header.to_compact_bytes(), data);
+    }
     if let Ok(header) = Header::from_bytes(data) {
         assert_eq!(header.to_bytes(), data);
     }
@@ -19,11 +20,13 @@ fuzz_target!(|data: &[u8]| {
     let rows = usize::from(count % 3) + 1;
     let terms: Vec<String> = (0..rows).map(|row| format!("a{row}@b")).collect();
     let policy = AccessPolicy::parse(&terms.join(" AND ")).expect("a policy").canonical_bytes();
-    let mut bytes = 1u16.to_be_bytes().to_vec();
-    bytes.extend((policy.len() as u64).to_be_bytes());
-    bytes.extend(&policy);
-    if !rest.is_empty() {
-        bytes.extend(rest.iter().cycle().take(rows * ROW + 32));
+    for (mark, row) in [(0x0001u16, 768), (0x0101, 480)] {
+        let mut bytes = mark.to_be_bytes().to_vec();
+        bytes.extend((policy.len() as u64).to_be_bytes());
+        bytes.extend(&policy);
+        if !rest.is_empty() {
+            bytes.extend(rest.iter().cycle().take(rows * row + 32));
+        }
+        read(&bytes);
     }
-    read(&bytes);
 });

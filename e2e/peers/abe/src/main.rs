@@ -46,7 +46,13 @@ const TOLD: [Told; 3] = [
     ),
     (
         "decode and decapsulate",
-        &["decode and decapsulate, cold", "decode and decapsulate, rejected", "decapsulate", "decode"],
+        &[
+            "decode and decapsulate, cold",
+            "decode and decapsulate, rejected",
+            "decapsulate",
+            "decode",
+            "decode, compact",
+        ],
         "aw11 decrypt",
         "ac17 decrypt",
         "limit of decapsulate",
@@ -89,7 +95,8 @@ fn main() -> Result<(), Failure> {
         }
         costs = Some(measured);
     }
-    let sizes: Vec<String> = sizes.iter().map(|(rows, bytes)| format!("{rows}: {bytes}")).collect();
+    let sizes: Vec<String> =
+        sizes.iter().map(|(rows, (full, compact))| format!("{rows}: {full}, compact {compact}")).collect();
     let costs = costs.map(|costs| costs.told()).unwrap_or_default();
     for ((name, report), (figure, more, aw11, ac17, limit, remark)) in
         NAMES.into_iter().zip(reports).zip(TOLD)
@@ -122,7 +129,7 @@ fn main() -> Result<(), Failure> {
             .condition("data", "AND of all attributes; ours: RW15 on BLS12-381 (about 120 bit), CCA-secure, constant time")
             .condition("peers", "rabe 0.4.2 on a BN curve (about 100 bit), policy parsing and AES of 32 bytes included; ac17 has one authority")
             .condition("limit", format!("operations of RW15 times the cost of each alone, in us at the last round: {costs}"))
-            .condition("header bytes by attributes", sizes.join(", "))
+            .condition("header bytes by attributes", sizes.join("; "))
             .condition("rounds", format!("{ROUNDS} of one operation each, all operations, sizes and peers in turn"))
             .condition("checks", "secrets agree; an altered header gives another secret; peers give back the plaintext")
             .finish(&ours, &also)?;

@@ -85,13 +85,13 @@ impl Samples {
     }
 }
 
-/// One round over one case; the length of its header.
+/// One round over one case; the lengths of its header, in full and compact.
 pub fn round(
     case: &Case,
     context: &KemContext,
     samples: &mut Samples,
     rng: &mut ChaCha20Rng,
-) -> Result<usize, Failure> {
+) -> Result<(usize, usize), Failure> {
     let (size, gid, keys) = (case.size, &case.gid, &case.keys);
     let issued = samples.time("all keys", size, || {
         let all = case.secrets.iter().zip(&case.attributes);
@@ -112,6 +112,12 @@ pub fn round(
     let cold = case.cold()?;
     let also = samples.time("decode and decapsulate, cold", size, || all(&bytes, &cold))??;
     let header = samples.time("decode", size, || decode(&bytes))??;
+    let compact = header.to_compact_bytes();
+    let read =
+        samples.time("decode, compact", size, || Header::from_compact_bytes(black_box(&compact)))??;
+    if read.to_bytes() != bytes {
+        return Err("a compact header is another header".into());
+    }
     samples.time("decapsulate", size, || open(&header, &case.public))??;
     if !again.ct_eq(&secret) || !also.ct_eq(&secret) {
         return Err("decapsulation gave another secret".into());
@@ -125,5 +131,5 @@ pub fn round(
     if other.ct_eq(&secret) {
         return Err("an altered header gave the secret".into());
     }
-    Ok(bytes.len())
+    Ok((bytes.len(), compact.len()))
 }
