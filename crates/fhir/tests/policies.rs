@@ -246,6 +246,19 @@ mod policies {
     }
 
     #[test]
+    fn an_attachment_is_what_its_size_and_hash_say() {
+        let Some(v) = validator(false) else { return };
+        let photo = |size: u32, hash: &str| {
+            let photo = json!({"contentType": "text/plain", "data": "aGVs bG8=", "size": size, "hash": hash});
+            errors(&v, &json!({"resourceType": "Patient", "photo": [photo]}), &Options::default())
+        };
+        // SHA-1 of `hello`
+        assert!(photo(5, "qvTGHdzF6KLavt4PO0gs2a6pQ00=").is_empty());
+        assert_eq!(photo(6, "qvTGHdzF6KLavt4PO0gs2a6pQ00="), ["fhir.attachment.size Patient.photo[0].size"]);
+        assert_eq!(photo(5, "avTGHdzF6KLavt4PO0gs2a6pQ00="), ["fhir.attachment.hash Patient.photo[0].hash"]);
+    }
+
+    #[test]
     fn narrative_links_lead_somewhere() {
         let Some(v) = validator(false) else { return };
         let patient = |link: &str| {

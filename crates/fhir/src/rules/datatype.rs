@@ -1,12 +1,17 @@
 //! Rules of single data types (<https://hl7.org/fhir/R4/datatypes.html>).
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
 use crate::report::IssueCode;
 use crate::rules::primitive;
 use crate::schema::Primitive;
 use crate::tape::Cursor;
 use crate::walk::Walk;
 
-/// att-1, and the size against the data.
+/// att-1, and size and hash against the data
+/// (<https://hl7.org/fhir/R4/datatypes-definitions.html#Attachment.hash>).
 pub(crate) fn attachment<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
     let Some(data) = node.get("data") else { return };
     if node.get("contentType").is_none() {
@@ -16,17 +21,29 @@ pub(crate) fn attachment<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, '
     if walk.is_withheld(data.id()) {
         return;
     }
-    let Some(size) = node.get("size") else { return };
-    if walk.is_withheld(size.id()) {
-        return;
-    }
-    if let (Some(data), Some(bytes)) = (data.as_str(), size.number())
-        && primitive::fault(Primitive::Base64Binary, &data).is_none()
-        && bytes.parse() != Ok(primitive::base64_len(&data))
+    let Some(text) = data.as_str().filter(|d| primitive::fault(Primitive::Base64Binary, d).is_none()) else {
+        return; // its form is reported elsewhere
+    };
+    if let Some(size) = node.get("size").filter(|s| !walk.is_withheld(s.id()))
+        && let Some(bytes) = size.number()
+        && bytes.parse() != Ok(primitive::base64_len(&text))
     {
         let text = "the size differs from the number of bytes in `data`; correct it";
         walk.error(size, IssueCode::Value, "fhir.attachment.size", text);
     }
+    if let Some(hash) = node.get("hash").filter(|h| !walk.is_withheld(h.id()))
+        && let (Some(given), Some(wanted)) = (hash.as_str().and_then(|h| decoded(&h)), decoded(&text))
+        && given != Sha1::digest(wanted).as_slice()
+    {
+        let text = "the hash is not the SHA-1 of the bytes in `data`; the data were changed, or it was \
+            made another way";
+        walk.error(hash, IssueCode::Value, "fhir.attachment.hash", text);
+    }
+}
+
+fn decoded(base64: &str) -> Option<Vec<u8>> {
+    let tight: String = base64.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    STANDARD.decode(tight).ok()
 }
 
 /// qty-3: a coded unit names its system.
