@@ -6,7 +6,7 @@ use crate::output::{Class, Evidence, Output, Poisoned, Recipient};
 use crate::step::Shell;
 use crate::timers::Purpose;
 use crate::wal;
-use crate::wire::{self, Message, round_number};
+use crate::wire::{self, Message, What, round_number};
 use arc_malachitebft_core_consensus as core_consensus;
 use arc_malachitebft_core_types as types;
 use arc_malachitebft_signing_ed25519::{PublicKey, Signature};
@@ -159,6 +159,8 @@ impl Shell {
         }
         let body = self.held.get(&proposal.message.value.0).map(|held| held.body.clone());
         self.send(Recipient::All, Class::Proposal, &Message::Proposal(proposal, body));
+        // By name, so that whoever is behind a change of the set learns of it: there, addresses mean others.
+        self.say(Recipient::All, What::Status);
     }
 
     /// Never two votes of one type and round: the core's log does not cover rounds that it entered by a
@@ -215,6 +217,9 @@ impl Shell {
     fn log(&mut self, height: u64, input: &crate::context::CoreInput) {
         if let crate::context::CoreInput::Vote(vote) = input {
             self.note_vote(vote);
+        }
+        if let crate::context::CoreInput::PolkaCertificate(certificate) = input {
+            self.note_polka(certificate.value_id.0);
         }
         let Some(entry) = wal::encode(height, input) else { return };
         // What is being replayed is on the disk; what is signed anew during the replay is not.

@@ -80,8 +80,12 @@ pub struct Config {
 pub enum Origin {
     /// A proposal that is up for a vote.
     Proposal,
-    /// More than two thirds have committed to it already: rules that bind only voters (such as clock drift)
-    /// do not apply, and a refusal stops this node.
+    /// A proposal that more than two thirds have prevoted: honest voters among them have found its time right when
+    /// it was new. Rules that bind only who sees it first (such as clock drift) do not apply any more; otherwise
+    /// whoever received it late could never join those who are locked on it. A refusal is just a vote against it.
+    Polka,
+    /// More than two thirds have committed to it already: those rules do not apply either, and a refusal stops
+    /// this node.
     Sync,
 }
 

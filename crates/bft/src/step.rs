@@ -95,8 +95,10 @@ pub(crate) struct Shell {
     /// The round for which the core waits for a value.
     pub wanted: Option<u32>,
     pub proposals: BTreeMap<u32, Vec<SignedProposal>>,
-    /// Who voted for which value.
-    pub voters: BTreeMap<(u32, Digest), BTreeSet<Address>>,
+    /// Who voted for which value, by type and round.
+    pub voters: BTreeMap<(VoteType, u32, Digest), BTreeSet<Address>>,
+    /// Values that more than two thirds have prevoted in some round.
+    pub polkas: BTreeSet<Digest>,
     /// What we signed at this height: never two different things under one key, whatever the core asks.
     pub signed_votes: BTreeMap<(VoteType, u32), SignedVote>,
     pub signed_proposals: BTreeMap<u32, SignedProposal>,
@@ -228,6 +230,7 @@ impl Shell {
             wanted: None,
             proposals: BTreeMap::new(),
             voters: BTreeMap::new(),
+            polkas: BTreeSet::new(),
             signed_votes: BTreeMap::new(),
             signed_proposals: BTreeMap::new(),
             sync: Sync::default(),
@@ -252,6 +255,7 @@ impl Shell {
         self.wanted = None;
         self.proposals.clear();
         self.voters.clear();
+        self.polkas.clear();
         self.signed_votes.clear();
         self.signed_proposals.clear();
         self.answered.clear();
@@ -348,20 +352,25 @@ impl Shell {
     }
 
     pub(crate) fn ask_verdict(&mut self, id: Digest, origin: Origin) {
+        let origin = match origin {
+            Origin::Proposal if self.polkas.contains(&id) => Origin::Polka,
+            other => other,
+        };
         let Some(held) = self.held.get(&id) else { return };
         let Some(proposer) = self.org(held.proposer).cloned() else { return };
         let (round, body) = (held.round, held.body.clone());
         self.out.push(Output::ValidateBody { height: self.height, round, id, body, proposer, origin });
     }
 
-    fn on_validated(&mut self, height: u64, id: Digest, origin: Origin, valid: bool) {
+    fn on_validated(&mut self, height: u64, id: Digest, asked: Origin, valid: bool) {
         if height != self.height || self.decided {
             return;
         }
         let certified = self.sync.certified(&id);
         let Some(held) = self.held.get_mut(&id) else { return };
-        match (origin, certified) {
+        match (asked, certified) {
             (Origin::Proposal, _) if held.verdict.is_some() => return,
+            (Origin::Polka, _) if held.verdict == Some(true) => return,
             (Origin::Sync, None) => return,
             (Origin::Sync, Some(_)) if !valid => {
                 self.failure = Some(Poisoned::RefusedCommit(id, height));
@@ -391,6 +400,16 @@ impl Shell {
         ));
         if certified.is_some() && !valid {
             self.ask_verdict(id, Origin::Sync);
+        } else if asked == Origin::Proposal && !valid && self.polkas.contains(&id) {
+            self.ask_verdict(id, Origin::Polka);
+        }
+    }
+
+    /// More than two thirds have prevoted this value. What was refused may have come too late only.
+    pub(crate) fn note_polka(&mut self, id: Digest) {
+        let refused = self.held.get(&id).is_some_and(|held| held.verdict == Some(false));
+        if self.polkas.insert(id) && refused && self.replaying.is_none() {
+            self.ask_verdict(id, Origin::Polka);
         }
     }
 
@@ -462,12 +481,18 @@ impl Shell {
     pub(crate) fn note_vote(&mut self, vote: &SignedVote) {
         let types::NilOrVal::Val(id) = vote.message.value else { return };
         let round = round_number(vote.message.round);
-        let voters = self.voters.entry((round, id.0)).or_default();
-        if !voters.insert(vote.message.address) || self.held.contains_key(&id.0) {
+        let voters = self.voters.entry((vote.message.kind, round, id.0)).or_default();
+        if !voters.insert(vote.message.address) {
             return;
         }
         let power = voters.iter().filter_map(|a| self.members.get(*a)).map(|m| m.power).sum();
         let before = power_without(&self.members, voters, vote.message.address);
+        if vote.message.kind == VoteType::Prevote && self.members.is_quorum(power) {
+            self.note_polka(id.0);
+        }
+        if self.held.contains_key(&id.0) {
+            return;
+        }
         if self.members.is_honest(power)
             && !self.members.is_honest(before)
             && let Some(org) = self.org(vote.message.address).cloned()
@@ -478,7 +503,9 @@ impl Shell {
     }
 
     fn on_control(&mut self, control: Control, signature: arc_malachitebft_signing_ed25519::Signature) {
+        let routine = control.height == self.height && control.what == What::Status;
         let useful = control.sender != self.config.organisation
+            && !routine
             && (control.height <= self.height || self.sync.is_news(&control.sender, control.height));
         let Some(member) = self.members.by_org(&control.sender).filter(|_| useful) else { return };
         let signed = wire::control_bytes(&self.config.channel, &control);

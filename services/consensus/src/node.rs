@@ -319,6 +319,10 @@ impl Node {
             Origin::Proposal => {
                 ledger.validate_block(&block, self.clock.now(), &|tx| self.mempool.is_verified(tx))
             }
+            // Found in time by honest voters when it was new: only its own time counts.
+            Origin::Polka => {
+                ledger.validate_block(&block, block.header.time, &|tx| self.mempool.is_verified(tx))
+            }
             Origin::Sync => ledger.apply_block(&block),
         };
         match verdict {

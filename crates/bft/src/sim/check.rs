@@ -3,7 +3,8 @@
 use super::app::{self, Block, Chain, DRIFT, EPOCH, SKEW, Set, channel, number, quorum, validators};
 use super::node::Committed;
 use super::plan::{Plan, Planted};
-use crate::wire::{Message, round_number};
+use crate::context::Vote;
+use crate::wire::{Message, round_number, vote_bytes};
 use crate::{Evidence, State};
 use arc_malachitebft_core_types as types;
 use consilium_domain::Digest;
@@ -80,6 +81,31 @@ impl Check {
                     _ => Ok(()),
                 }
             }
+            // A villain may show in a certificate what it has not sent as a vote.
+            Message::Polka(c) => {
+                let (height, round, id) = (c.height.0, round_number(c.round), c.value_id.0);
+                let set = validators(self.set(height));
+                for s in &c.polka_signatures {
+                    let vote = Vote {
+                        kind: VoteType::Prevote,
+                        height: c.height,
+                        round: c.round,
+                        value: NilOrVal::Val(c.value_id),
+                        address: s.address,
+                        extension: None,
+                    };
+                    let Some(member) = set.validators.get(usize::from(s.address.0)) else { continue };
+                    let Ok(key) = arc_malachitebft_signing_ed25519::PublicKey::from_bytes(member.key.0)
+                    else {
+                        continue;
+                    };
+                    if super::memo::is_truly_signed(&key, &vote_bytes(&channel(), &vote), &s.signature) {
+                        let who = number(&member.organisation);
+                        self.prevotes.entry((height, round, id)).or_default().insert(who);
+                    }
+                }
+                Ok(())
+            }
             Message::Proposal(proposal, _) if honest => {
                 let p = &proposal.message;
                 // The proposals of others are passed on too.
@@ -121,7 +147,9 @@ impl Check {
         let Message::Vote(vote) = message else { return };
         let v = &vote.message;
         let round = round_number(v.round);
-        if state.shell.decided || v.height.0 != state.height() || round > state.round() + 10 {
+        // Votes of rounds that are over are forgotten once a later round has a lock.
+        let followed = (state.round()..=state.round() + 10).contains(&round);
+        if state.shell.decided || v.height.0 != state.height() || !followed {
             return;
         }
         let Some(member) = state.shell.members.get(v.address) else { return };
@@ -221,7 +249,11 @@ fn contradicts(set: &ValidatorSet, evidence: &Evidence) -> bool {
         (Ok(Message::Vote(a)), Ok(Message::Vote(b))) => {
             let place = |v: &crate::context::Vote| (v.kind, v.height, v.round, v.address.0);
             let signed = |v: &crate::context::SignedVote| {
-                super::memo::is_signed(&key, &crate::wire::vote_bytes(&channel(), &v.message), &v.signature)
+                super::memo::is_truly_signed(
+                    &key,
+                    &crate::wire::vote_bytes(&channel(), &v.message),
+                    &v.signature,
+                )
             };
             place(&a.message) == place(&b.message)
                 && a.message.address.0 == address
@@ -233,7 +265,7 @@ fn contradicts(set: &ValidatorSet, evidence: &Evidence) -> bool {
             let place = |p: &crate::context::Proposal| (p.height, p.round, p.address.0);
             let signed = |p: &crate::context::SignedProposal| {
                 let bytes = crate::wire::proposal_bytes(&channel(), &p.message);
-                super::memo::is_signed(&key, &bytes, &p.signature)
+                super::memo::is_truly_signed(&key, &bytes, &p.signature)
             };
             place(&a.message) == place(&b.message)
                 && a.message.address.0 == address
@@ -265,7 +297,7 @@ fn verify(
         let key = arc_malachitebft_signing_ed25519::PublicKey::from_bytes(member.key.0)
             .map_err(|e| e.to_string())?;
         let signature = arc_malachitebft_signing_ed25519::Signature::from_bytes(s.signature.0);
-        if !super::memo::is_signed(&key, &vote.signing_bytes(&channel()), &signature) {
+        if !super::memo::is_truly_signed(&key, &vote.signing_bytes(&channel()), &signature) {
             return Err(format!("{} of height {height} has not signed it", member.organisation));
         }
     }

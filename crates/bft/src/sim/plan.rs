@@ -84,6 +84,10 @@ pub enum Planted {
     EmptyDiskIsNew,
     /// A change of the validator set applies one height too early.
     SetChangeAtNext,
+    /// What came too late to be voted for stays refused, even once more than two thirds have prevoted it.
+    LateForEver,
+    /// Signatures are not checked.
+    NoSignatures,
     /// Bodies are accepted without being looked at.
     NoOwnVerdict,
 }

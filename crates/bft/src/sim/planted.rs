@@ -10,7 +10,7 @@ fn finds(what: &str, most: u64, plan: impl Fn(u64) -> Plan) -> Option<u64> {
 
 /// The plan finds nothing without the mistake, and the mistake within a few seeds.
 fn found(what: &str, plan: impl Fn(u64) -> Plan) {
-    let seed = finds(what, 60, &plan)
+    let seed = finds(what, 300, &plan)
         .unwrap_or_else(|| panic!("nobody noticed: {:?}: {:?}", super::run(&plan(0)), plan(0)));
     let sound = Plan { planted: Planted::Nothing, ..plan(seed) };
     super::run(&sound).unwrap_or_else(|error| panic!("{error} without the mistake too: {sound:?}"));
@@ -82,6 +82,39 @@ fn the_simulator_finds_bodies_that_nobody_looks_at() {
         found("validity", |seed| Plan {
             villains: [(2, conduct)].into(),
             planted: Planted::NoOwnVerdict,
+            ..Plan::quiet(seed, 4)
+        });
+    }
+}
+
+/// Found by a storm: of three that prevoted a block one has lost its log and is silent, two are locked, and the
+/// fourth, without which nothing is decided any more, has received the block after its time.
+#[test]
+fn the_simulator_finds_a_block_that_is_late_for_ever() {
+    found("liveness", |seed| Plan {
+        cut: Cut::Halves,
+        crash: 200,
+        forget: 1000,
+        loss: 50,
+        skew: true,
+        heals_at: 3_000,
+        patience: 20_000,
+        planted: Planted::LateForEver,
+        ..Plan::quiet(seed, 4)
+    });
+}
+
+#[test]
+fn the_simulator_finds_signatures_that_nobody_checks() {
+    // Votes that the honest have signed for another channel count, and a forged certificate passes.
+    for (conduct, what) in
+        [(Conduct::Replayer, "evidence against the honest"), (Conduct::FalseSyncer, "poisoned")]
+    {
+        found(what, |seed| Plan {
+            villains: [(1, conduct)].into(),
+            crash: 100,
+            loss: 100,
+            planted: Planted::NoSignatures,
             ..Plan::quiet(seed, 4)
         });
     }

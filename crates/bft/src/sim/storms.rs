@@ -196,7 +196,7 @@ fn storms_neither_split_nor_stop_the_chain() {
 }
 
 #[test]
-#[ignore = "minutes: `make sim`"]
+#[ignore = "about nine minutes of CPU time: `make sim`"]
 fn twenty_thousand_storms() {
     let tally = storms(20_000);
     tally.print();

@@ -284,10 +284,11 @@ pub fn answer(node: &Node, height: u64, random: u64) -> Option<Vec<u8>> {
                 extension: None,
             };
             let validator = vote.address.0;
+            let members = u16::try_from(node.disk.chain.set_of(height).len()).unwrap();
             let signature = wire::sign_vote(&channel(), &key(node), vote).signature.to_bytes();
             let own = CommitSignature { validator, signature: consilium_domain::Signature(signature) };
             let signatures = match n {
-                2 => (0..7).map(|validator| CommitSignature { validator, ..own.clone() }).collect(),
+                2 => (0..members).map(|validator| CommitSignature { validator, ..own.clone() }).collect(),
                 _ => vec![own; 7],
             };
             let certificate =

@@ -405,7 +405,12 @@ impl World {
             return true;
         }
         let Some(block) = Block::read(body) else { return false };
-        let late = origin == Origin::Proposal && block.time.abs_diff(node.clock(self.now)) > DRIFT;
+        let bound = match origin {
+            Origin::Proposal => true,
+            Origin::Polka => self.plan.planted == Planted::LateForEver,
+            Origin::Sync => false,
+        };
+        let late = bound && block.time.abs_diff(node.clock(self.now)) > DRIFT;
         !late && node.disk.chain.accepts(&block, &self.plan.changes).is_ok()
     }
 
