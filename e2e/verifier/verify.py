@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""Checks a Consilium proof file offline: verify.py GENESIS FILE. Exit status 0 proven, 1 refused.
+
+An independent second implementation of `consilium verify`: it shares no code with it, only the formats that
+docs/proofs.md describes. It needs hashlib and the `cryptography` package for Ed25519 (RFC 8032).
+"""
+import base64, hashlib, json, sys
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+class Refused(Exception):
+    pass
+
+def need(holds, why):
+    if not holds:
+        raise Refused(why)
+
+# --- bytes: integers big-endian, strings and lists with a 32-bit count before them
+sha = lambda *parts: hashlib.sha256(b"".join(parts)).digest()
+num = lambda n, octets: n.to_bytes(octets, "big")
+text = lambda s: num(len(s.encode()), 4) + s.encode()
+items = lambda encoded: num(len(encoded), 4) + b"".join(encoded)
+tagged = lambda tag, body: sha(num(len(tag), 1), tag.encode(), body)
+raw = bytes.fromhex
+purpose = lambda name, channel, body: text("consilium/v1/" + name) + text(channel) + body
+SERVICES = "consensus validate ingest audit governance cosign".split()
+
+def member(m):
+    keys = b"".join(raw(m[s]) for s in SERVICES)
+    return text(m["organisation"]) + keys + num(len(raw(m["authority"])), 4) + raw(m["authority"])
+
+def header(h):
+    return (num(h["version"], 2) + text(h["channel"]) + num(h["height"], 8) + raw(h["previous"]) + text(h["proposer"])
+            + num(h["time"], 8) + raw(h["tx_root"]) + raw(h["state_root"]) + num(h["log_size"], 8)
+            + raw(h["log_root"]) + raw(h["next_members"]))
+
+def genesis_digest(g):
+    p = g["params"]
+    params = (num(p["committee"], 4) + num(p["epoch_blocks"], 8) + num(p["attestation_blocks"], 8)
+              + num(p["max_block_bytes"], 4) + num(p["staleness_ms"], 8) + num(p["heartbeat_ms"], 8) + num(p["drift_ms"], 8))
+    return tagged("consilium/v1/genesis", text(g["channel"]) + num(g["time"], 8) + items([member(m) for m in g["members"]])
+                  + items([raw(s) for s in g["schemas"]]) + params)
+
+class Reader:
+    def __init__(self, data):
+        self.data = data
+    def take(self, n):
+        need(len(self.data) >= n, "transaction: it ends too early")
+        head, self.data = self.data[:n], self.data[n:]
+        return head
+    def num(self, octets):
+        return int.from_bytes(self.take(octets), "big")
+    def text(self):
+        return self.take(self.num(4)).decode()
+
+def signed(key, message, signature):
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+        return True
+    except (InvalidSignature, ValueError):
+        return False
+
+def quorum(n):
+    return n * 2 // 3 + 1
+
+# --- Merkle trees of RFC 6962; walking a path up is RFC 9162, 2.1.3.2
+leaf_hash = lambda data: sha(b"\0", data)
+node_hash = lambda left, right: sha(b"\1", left, right)
+
+def included(leaf, place, root):
+    index, last = place["index"], place["size"] - 1
+    if not 0 <= index <= last:
+        return False
+    for sibling in map(raw, place["path"]):
+        if last == 0:
+            return False
+        if index & 1 or index == last:
+            leaf = node_hash(sibling, leaf)
+            while index and not index & 1:
+                index, last = index >> 1, last >> 1
+        else:
+            leaf = node_hash(leaf, sibling)
+        index, last = index >> 1, last >> 1
+    return last == 0 and leaf == root
+
+# --- blocks: certificates, and the members from genesis on
+def certified(channel, members, h, c):
+    block = tagged("consilium/v1/block", header(h))
+    need(h["channel"] == channel, "block: it is of another channel")
+    need(c["height"] == h["height"] and raw(c["block"]) == block, "certificate: it is of another block")
+    places = [s["validator"] for s in c["signatures"]]
+    need(all(a < b for a, b in zip(places, places[1:])), "certificate: a signer stands there twice")
+    need(all(0 <= p < len(members) for p in places), "certificate: an unknown signer")
+    need(len(places) >= quorum(len(members)), "certificate: too few signers")
+    for s in c["signatures"]:
+        vote = num(c["height"], 8) + num(c["round"], 4) + b"\1" + block + num(s["validator"], 2)
+        key = raw(members[s["validator"]]["consensus"])
+        need(signed(key, purpose("precommit", channel, vote), raw(s["signature"])), "certificate: a bad signature")
+
+def members_at(genesis, proof):
+    """The members who certified the proof's header, which is checked."""
+    channel, members, since = genesis["channel"], genesis["members"], 0
+    for change in proof["validator_changes"]:
+        h = change["header"]
+        digest = tagged("consilium/v1/members", items([member(m) for m in change["members"]]))
+        need(raw(h["next_members"]) == digest and h["height"] > since, "members: no header announces them")
+        certified(channel, members, h, change["certificate"])
+        members, since = change["members"], h["height"]
+    need(proof["header"]["height"] > since, "members: they come after the block")
+    certified(channel, members, proof["header"], proof["certificate"])
+    return members
+
+def transaction(genesis, proof, kind, service):
+    """The body's reader, the sender and the members of its block."""
+    members, tx = members_at(genesis, proof), raw(proof["tx"])
+    need(included(leaf_hash(tx), proof["inclusion"], raw(proof["header"]["tx_root"])), "block: the transaction is not in it")
+    body = Reader(tx[:-64])
+    sender = body.text()
+    need(body.num(1) == kind, "transaction: it is of another kind")
+    keys = [raw(m[service]) for m in members if m["organisation"] == sender]
+    need(keys and signed(keys[0], purpose("transaction", genesis["channel"], tx[:-64]), tx[-64:]), "transaction: bad signature")
+    return body, sender, members
+
+# --- the five kinds of files
+def record_digest(r):
+    return tagged("consilium/v1/record", text(r["resource_type"]) + num(r["leaf_count"], 4) + raw(r["root"]))
+
+def receipt(genesis, r):
+    body, _, members = transaction(genesis, r["transaction"], 1, "ingest")
+    start = body.data
+    custodian, root, records, schema = body.text(), body.take(32), body.num(4), body.take(32)
+    body.take(16)
+    statement = start[: len(start) - len(body.data)]
+    keys = {m["organisation"]: raw(m["validate"]) for m in members}
+    attesters = []
+    for _ in range(body.num(4)):
+        attesters.append(body.text())
+        need(attesters[-1] in keys, "attestation: by a stranger")
+        message = purpose("attestation", genesis["channel"], statement)
+        need(signed(keys[attesters[-1]], message, body.take(64)), "attestation: bad signature")
+    need(attesters == sorted(set(attesters)), "attestation: one stands there twice")
+    size = genesis["params"]["committee"] or len(members)
+    need(len(attesters) >= quorum(min(size, len(members))), "attestation: too few")
+    need(r["batch"]["size"] == records and included(record_digest(r["record"]), r["batch"], root), "record: it is not in the batch")
+    seen, kinds = set(), {"string": 1, "number": 2, "boolean": 3, "null": 4}
+    for o in r["openings"]:
+        value = tagged("consilium/v1/leaf", raw(o["salt"]) + o["token"].encode())
+        leaf = leaf_hash(text(o["path"]) + num(kinds[o["kind"]], 1) + value)
+        need(o["inclusion"]["size"] == r["record"]["leaf_count"] and o["inclusion"]["index"] not in seen
+             and included(leaf, o["inclusion"], raw(r["record"]["root"])), "opening: it is not in the record")
+        seen.add(o["inclusion"]["index"])
+    return f"{r['record']['resource_type']} of {custodian}, {len(seen)} leaves open, attested by {len(attesters)}"
+
+def audit(genesis, p):
+    body, sender, _ = transaction(genesis, p["transaction"], 3, "audit")
+    size, root = body.num(8), body.take(32)
+    need(sender == p["organisation"] and p["inclusion"]["size"] == size
+         and included(leaf_hash(p["event"].encode()), p["inclusion"], root), "event: it is not in the anchored log")
+    return f"event {p['inclusion']['index']} of {sender}"
+
+def sample(genesis, p):
+    body, sender, _ = transaction(genesis, p["transaction"], 11, "ingest")
+    body.text(), body.take(36 + 32 + 16)
+    body.take(32 * body.num(4))
+    first, count, root, s = body.num(8), body.num(4), body.take(32), p["sample"]
+    value = tagged("consilium/v1/sample", raw(s["salt"]) + num(s["time"], 8) + text(s["value"]))
+    need(p["inclusion"]["size"] == count and first + p["inclusion"]["index"] == s["index"]
+         and included(leaf_hash(num(s["index"], 8) + value), p["inclusion"], root), "sample: it is not in the batch")
+    return f"sample {s['index']} of a series of {sender}: {s['value']}"
+
+def state(genesis, p):
+    members_at(genesis, p)
+    # The Jellyfish Merkle tree's proof (crate jmt 0.12, borsh: little-endian counts): leaf, then siblings bottom up.
+    key, value, proof = sha(raw(p["key"])), p["value"] and sha(raw(p["value"])), Reader(raw(p["proof"]))
+    jmt_leaf = lambda k, v: sha(b"JMT::LeafNode", k, v)
+    jmt_node = lambda left, right: sha(b"JMT::IntrnalNode", left, right)
+    empty, found = b"SPARSE_MERKLE_PLACEHOLDER_HASH__", None
+    tag = proof.num(1)
+    need(tag <= 1, "state: the proof is damaged")
+    if tag:
+        found = (proof.take(32), proof.take(32))
+    count = int.from_bytes(proof.take(4), "little")
+    need(count <= 256, "state: the proof is too long")
+    siblings = []
+    for _ in range(count):
+        kind = proof.num(1)
+        need(kind <= 2, "state: the proof is damaged")
+        siblings.append(empty if kind == 0 else (jmt_node, jmt_leaf)[kind - 1](proof.take(32), proof.take(32)))
+    need(not proof.data, "state: the proof is damaged")
+    bits = f"{int.from_bytes(key, 'big'):0256b}"
+    if value is not None:
+        need(found == (key, value), "state: the value is another")
+    elif found:
+        other = f"{int.from_bytes(found[0], 'big'):0256b}"
+        need(found[0] != key and bits[:count] == other[:count], "state: the key is there")
+    node = jmt_leaf(*found) if found else empty
+    for depth, sibling in zip(range(count - 1, -1, -1), siblings):
+        node = jmt_node(sibling, node) if bits[depth] == "1" else jmt_node(node, sibling)
+    need(node == raw(p["header"]["state_root"]), "state: the proof does not lead to the root")
+    return f"{raw(p['key']).decode()} is {'absent' if value is None else 'present'}"
+
+def checkpoint(genesis, p):
+    members, channel = members_at(genesis, p), genesis["channel"]
+    body, lines = p["note"].split("\n\n")
+    h = p["header"]
+    root = base64.b64encode(raw(h["log_root"])).decode()
+    need(body == f"consilium.example/ledger/{channel}\n{h['log_size']}\n{root}", "checkpoint: the header has another log")
+    names = {f"consilium.example/cosigner/{channel}/{m['organisation']}": raw(m["cosign"]) for m in members}
+    signers = set()
+    need(lines.endswith("\n"), "checkpoint: no signed note")
+    for line in lines[:-1].split("\n"):
+        dash, name, signature = line.split(" ")
+        need(dash == "\u2014", "checkpoint: no signed note")
+        blob, key = base64.b64decode(signature, validate=True), names.get(name)
+        if key is None or blob[:4] != sha(name.encode(), b"\n\4", key)[:4]:
+            continue
+        message = f"cosignature/v1\ntime {int.from_bytes(blob[4:12], 'big')}\n{body}\n".encode()
+        need(signed(key, message, blob[12:]), "checkpoint: a bad cosignature")
+        signers.add(name)
+    need(len(signers) >= quorum(len(members)), "checkpoint: too few cosigners")
+    return f"the log has {h['log_size']} transactions, cosigned by {len(signers)}"
+
+KINDS = {"consilium-receipt/2": receipt, "consilium-audit-proof/2": audit, "consilium-sample-proof/1": sample,
+         "consilium-state-proof/2": state, "consilium-checkpoint-proof/1": checkpoint}
+
+def verify(genesis, proof):
+    """What the proof shows; `Refused`, or any error of damaged input, if nothing."""
+    need(proof["format"] in KINDS, "format: unknown")
+    need(raw(proof["genesis"]) == genesis_digest(genesis), "genesis: another consortium")
+    return KINDS[proof["format"]](genesis, proof)
+
+if __name__ == "__main__":
+    try:
+        with open(sys.argv[1], encoding="utf-8") as g, open(sys.argv[2], encoding="utf-8") as f:
+            print("PROVEN:", verify(json.load(g), json.load(f)))
+    except (Refused, ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError) as error:
+        sys.exit(f"REFUSED: {error}")
