@@ -241,7 +241,16 @@ impl World {
         }
         let now = Duration::from_micros(self.now);
         let Some(state) = self.nodes[at].process.as_mut() else { return Ok(()) };
-        let outputs = step(state, now, input).map_err(|e| format!("node {at} poisoned: {e}"))?;
+        let outputs = match step(state, now, input) {
+            Ok(outputs) => outputs,
+            Err(error) if honest => return Err(format!("node {at} poisoned: {error}")),
+            // A villain hears, in others' certificates, what it has signed beside its log, and cannot replay that.
+            Err(_) => {
+                self.nodes[at].lose_log();
+                self.nodes[at].disk.lost = false;
+                return self.crash(at);
+            }
+        };
         if honest && let Some(state) = &self.nodes[at].process {
             let members = self.nodes[at].disk.chain.set_of(state.height()).len();
             bounded(state, members, self.plan.orgs, self.nodes[at].log_length())
