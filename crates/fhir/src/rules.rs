@@ -2,12 +2,14 @@
 
 pub(crate) mod binding;
 pub(crate) mod bundle;
+pub(crate) mod conformance;
 pub(crate) mod contained;
 pub(crate) mod datatype;
 pub(crate) mod extension;
 pub(crate) mod invariant;
 pub(crate) mod narrative;
 pub(crate) mod primitive;
+pub(crate) mod questionnaire;
 pub(crate) mod reference;
 pub(crate) mod slicing;
 
@@ -39,6 +41,8 @@ pub(crate) fn whole<'t, 'a>(
         Special::Attachment => datatype::attachment(walk, node),
         Special::ElementDefinition => slicing::check(walk, node),
         Special::Quantity => datatype::quantity(walk, node),
+        Special::Questionnaire => questionnaire::questionnaire(walk, node),
+        Special::QuestionnaireResponse => questionnaire::response(walk, node),
         _ => {}
     }
 }

@@ -5,6 +5,7 @@
 
 mod codec;
 mod compile;
+mod knowledge;
 mod model;
 mod profiles;
 mod search_params;
@@ -13,6 +14,7 @@ mod terminology;
 use sha2::{Digest, Sha256};
 
 pub(crate) use compile::{items, text_of};
+pub(crate) use knowledge::{CodeState, Concept, Document, System};
 pub(crate) use model::{
     Child, Code, Definition, Global, Invariant, Membership, NONE, ProfileSource, Run, SearchParam, Slot,
     Special, Str, Strength, TypeDef, ValueSet,
@@ -78,6 +80,12 @@ pub struct Schema {
     names: Vec<Str>,
     /// Type and profile of `ImplementationGuide.global`.
     globals: Vec<Global>,
+    /// Sorted by url, then by version.
+    systems: Vec<System>,
+    concepts: Vec<Concept>,
+    documents: Vec<Document>,
+    /// Rows of `value_sets`, sorted by url.
+    sets_by_url: Vec<u16>,
 }
 
 /// A JSON property of a type, resolved.
@@ -272,14 +280,20 @@ impl Schema {
         &self.profiles
     }
 
-    /// Row of the value set `url` among those some definition binds.
+    /// Row of the value set `url`.
     pub(crate) fn value_set_row(&self, url: &str) -> Option<u16> {
-        let at = self.value_sets.iter().position(|set| self.str(set.url) == url)?;
-        u16::try_from(at).ok()
+        let url_of = |row: &u16| self.value_set(*row).map_or("", |set| self.str(set.url));
+        let at = self.sets_by_url.binary_search_by(|row| url_of(row).cmp(url)).ok()?;
+        self.sets_by_url.get(at).copied()
     }
 
     pub(crate) fn value_set(&self, row: u16) -> Option<&ValueSet> {
         self.value_sets.get(usize::from(row))
+    }
+
+    /// All codes of a value set that lists them.
+    pub(crate) fn codes_of(&self, set: &ValueSet) -> impl Iterator<Item = &Code> {
+        set.codes.of(&self.codes).iter()
     }
 
     /// All codes of a value set that spell `code`.

@@ -8,6 +8,7 @@ use crate::fhirpath::Program;
 use crate::profile::Profiles;
 use crate::report::{Placer, Report};
 use crate::rules;
+use crate::rules::conformance::Registry;
 use crate::schema::Schema;
 use crate::tape::{Limits, NodeId, Tape};
 use crate::walk::Walk;
@@ -117,6 +118,7 @@ pub struct Validator {
     /// The constraints of the schema, by row; `None` for one that a native rule decides.
     programs: Arc<[Option<Program>]>,
     profiles: Arc<Profiles>,
+    registry: Arc<Registry>,
 }
 
 impl Validator {
@@ -124,7 +126,8 @@ impl Validator {
     pub fn new(schema: Arc<Schema>) -> Self {
         let programs = rules::invariant::compile_all(&schema);
         let profiles = Arc::new(Profiles::new(&schema));
-        Validator { schema, programs: programs.into(), profiles }
+        let registry = Arc::new(Registry::new(&schema));
+        Validator { schema, programs: programs.into(), profiles, registry }
     }
 
     /// The schema.
@@ -182,7 +185,8 @@ impl Validator {
 
     /// `withheld`: sorted ids of leaves whose value is unknown.
     pub(crate) fn walk(&self, tape: &Tape<'_>, options: &Options, withheld: &[NodeId]) -> Report {
-        let mut walk = Walk::new(&self.schema, tape, options, &self.programs, &self.profiles, withheld);
+        let mut walk =
+            Walk::new(&self.schema, tape, options, &self.programs, &self.profiles, &self.registry, withheld);
         walk.document();
         walk.into_report(|tape| Placer::new(&self.schema, tape))
     }

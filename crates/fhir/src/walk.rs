@@ -5,10 +5,15 @@ mod found;
 mod member;
 mod unchecked;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::fhirpath::{Program, Temporal};
 use crate::profile::{self, Profiles};
 use crate::report::{IssueCode, Report, Unevaluated};
 use crate::rules;
+use crate::rules::conformance::Registry;
+use crate::rules::questionnaire::Form;
 use crate::schema::{Schema, Slot, Special, TypeDef, TypeId, TypeKind};
 use crate::tape::{Cursor, Kind, NodeId, Tape};
 use crate::validate::Options;
@@ -51,6 +56,11 @@ pub(crate) struct Walk<'v, 't, 'a> {
     pub options: &'v Options,
     pub programs: &'v [Option<Program>],
     pub profiles: &'v Profiles,
+    pub registry: &'v Registry,
+    /// Contained questionnaires, read once.
+    pub forms: BTreeMap<NodeId, Arc<Form>>,
+    /// Steps that checking answers has taken.
+    pub questionnaire_work: u64,
     pub profile_state: profile::State,
     /// The innermost resource, contained or not, and the outermost one that is not contained.
     pub resource: NodeId,
@@ -79,6 +89,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         options: &'v Options,
         programs: &'v [Option<Program>],
         profiles: &'v Profiles,
+        registry: &'v Registry,
         withheld: &'v [NodeId],
     ) -> Self {
         Walk {
@@ -87,6 +98,9 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             options,
             programs,
             profiles,
+            registry,
+            forms: BTreeMap::new(),
+            questionnaire_work: 0,
             profile_state: profile::State::default(),
             resource: NodeId::ROOT,
             root_resource: NodeId::ROOT,

@@ -22,7 +22,7 @@ mod validator_cases {
 
     /// Agreements reached; raise them when rules are added, never lower them.
     const GATES: [(&str, usize); 4] =
-        [("tier A, JSON", 90), ("tier A, from XML", 59), ("tier B", 52), ("with a profile", 46)];
+        [("tier A, JSON", 90), ("tier A, from XML", 59), ("tier B", 85), ("with a profile", 46)];
     /// Cases called invalid that are valid; lower it, never raise it.
     const FALSE_ALARMS: usize = 1;
     /// First errors at the same place, of 100, where both say invalid.
@@ -35,6 +35,18 @@ mod validator_cases {
         ("bundle-dual-subject", "the fault, an element given twice, exists in XML only"),
         ("bundle-bad-by-param", "the parameter that asks for a profile of the entries is not in the data"),
         ("extension-version-restriction-range-r4", "the definition of its extension is not in the data"),
+    ];
+
+    /// Resource types that a schema takes up.
+    const DEFINITIONS: [&str; 8] = [
+        "StructureDefinition",
+        "ValueSet",
+        "CodeSystem",
+        "SearchParameter",
+        "ImplementationGuide",
+        "Questionnaire",
+        "Measure",
+        "Library",
     ];
 
     fn options(case: &Value) -> Options {
@@ -76,7 +88,7 @@ mod validator_cases {
             names.retain(|name| {
                 let file = serde_json::from_slice::<Value>(&read(name)).unwrap_or_default();
                 let kind = file["resourceType"].as_str().unwrap_or_default();
-                ["StructureDefinition", "ValueSet", "CodeSystem", "ImplementationGuide"].contains(&kind)
+                DEFINITIONS.contains(&kind)
             });
             if names.is_empty() {
                 return self.base.clone();

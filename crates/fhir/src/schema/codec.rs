@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::knowledge::{Concept, Document, System};
 use super::model::{
     Child, Code, Definition, Global, Invariant, Membership, Primitive, ProfileSource, Run, SearchParam, Slot,
     Special, Str, Strength, TypeDef, TypeKind, ValueSet,
@@ -31,6 +32,10 @@ pub(super) fn encode(schema: &Schema) -> Vec<u8> {
     schema.profiles.put(&mut w);
     schema.names.put(&mut w);
     schema.globals.put(&mut w);
+    schema.systems.put(&mut w);
+    schema.concepts.put(&mut w);
+    schema.documents.put(&mut w);
+    schema.sets_by_url.put(&mut w);
     let check = Sha256::digest(&w);
     w.extend_from_slice(&check);
     w
@@ -65,6 +70,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Schema, SchemaError> {
             profiles: Vec::take(&mut r)?,
             names: Vec::take(&mut r)?,
             globals: Vec::take(&mut r)?,
+            systems: Vec::take(&mut r)?,
+            concepts: Vec::take(&mut r)?,
+            documents: Vec::take(&mut r)?,
+            sets_by_url: Vec::take(&mut r)?,
         };
         r.is_empty().then_some(schema)
     };
@@ -118,6 +127,9 @@ structs! {
     Definition { url, ty, modifier, values, parts, contexts }
     ProfileSource { url, version, ty, base, differential, snapshot }
     Global { ty, profile }
+    System { url, version, content, supplements, case_sensitive, concepts, properties, filters }
+    Concept { code, display, also }
+    Document { kind, url, version, text }
     PackageInfo { name, version, sha256 }
 }
 

@@ -6,7 +6,7 @@ use super::model::{
     Child, Definition, Global, Invariant, NONE, Primitive, Run, Slot, Special, Str, Strength, TypeDef,
     TypeKind,
 };
-use super::{PackageInfo, Schema, SchemaError, key_hash, profiles, search_params, terminology};
+use super::{PackageInfo, Schema, SchemaError, key_hash, knowledge, profiles, search_params, terminology};
 use crate::deid;
 use crate::package::{Package, PackageError};
 use crate::tape::{Cursor, Limits, Tape};
@@ -139,6 +139,11 @@ pub(super) fn compile(packages: &[&[u8]], resources: &[&[u8]]) -> Result<Schema,
         }
     }
     search_params::compile(&mut build, docs("SearchParameter"));
+    knowledge::value_sets(&mut build);
+    knowledge::systems(&mut build, docs("CodeSystem"));
+    for kind in knowledge::KEPT {
+        knowledge::documents(&mut build, kind, docs(kind));
+    }
     Ok(finish(build, &read))
 }
 
@@ -482,6 +487,7 @@ fn finish(build: Build, read: &[Package]) -> Schema {
     schema.definitions.sort_by(|a, b| text(a.url).cmp(text(b.url)));
     schema.profiles.sort_by(|a, b| (text(a.url), text(a.version)).cmp(&(text(b.url), text(b.version))));
     schema.pool = pool;
+    knowledge::index(&mut schema);
     schema.packages = read
         .iter()
         .map(|p| PackageInfo { name: p.name.clone(), version: p.version.clone(), sha256: p.sha256 })

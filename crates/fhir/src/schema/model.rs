@@ -121,10 +121,12 @@ pub(crate) enum Special {
     Identifier,
     Parameters,
     ElementDefinition,
+    Questionnaire,
+    QuestionnaireResponse,
 }
 
 impl Special {
-    pub(crate) const ALL: [(Special, &'static str); 13] = [
+    pub(crate) const ALL: [(Special, &'static str); 15] = [
         (Special::None, ""),
         (Special::Extension, "Extension"),
         (Special::Reference, "Reference"),
@@ -138,6 +140,8 @@ impl Special {
         (Special::Identifier, "Identifier"),
         (Special::Parameters, "Parameters"),
         (Special::ElementDefinition, "ElementDefinition"),
+        (Special::Questionnaire, "Questionnaire"),
+        (Special::QuestionnaireResponse, "QuestionnaireResponse"),
     ];
 }
 

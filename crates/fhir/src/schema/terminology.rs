@@ -132,6 +132,10 @@ impl Terms {
         self.systems.entry(url).or_insert(SystemSource { complete, concepts });
     }
 
+    pub(super) fn urls(&self) -> Vec<String> {
+        self.sets.keys().filter(|url| !url.is_empty()).cloned().collect()
+    }
+
     /// `seen` ends imports that go round in a circle.
     fn members(&self, url: &str, seen: &mut Vec<String>) -> Members {
         let Some(source) = self.sets.get(url) else { return Members::unknown("") };

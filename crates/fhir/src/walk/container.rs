@@ -36,6 +36,14 @@ pub(crate) struct ReferenceUse<'a> {
     pub targets: Run,
 }
 
+impl Container<'_> {
+    /// The contained resource with this id.
+    pub(crate) fn find(&self, id: &str) -> Option<NodeId> {
+        let from = self.contained.partition_point(|c| &*c.id < id);
+        self.contained.get(from).filter(|c| &*c.id == id).map(|c| c.node)
+    }
+}
+
 impl<'t, 'a> Walk<'_, 't, 'a> {
     pub(super) fn open_container(&mut self, node: Cursor<'t, 'a>) {
         let mut contained: Vec<Contained<'a>> = Vec::new();
