@@ -41,8 +41,14 @@ pub(crate) fn whole<'t, 'a>(
         Special::Attachment => datatype::attachment(walk, node),
         Special::ElementDefinition => slicing::check(walk, node),
         Special::Quantity => datatype::quantity(walk, node),
+        Special::Coding => conformance::coding::check(walk, node),
+        Special::Identifier => datatype::identifier(walk, node),
         Special::Questionnaire => questionnaire::questionnaire(walk, node),
         Special::QuestionnaireResponse => questionnaire::response(walk, node),
+        Special::CodeSystem => conformance::code_system::check(walk, node),
+        Special::ValueSet => conformance::value_set::check(walk, node),
+        Special::ConceptMap => conformance::concept_map::check(walk, node),
+        Special::SearchParameter => conformance::search_parameter::check(walk, node),
         _ => {}
     }
 }

@@ -20,6 +20,7 @@ pub(crate) use model::{
     Special, Str, Strength, TypeDef, ValueSet,
 };
 pub use model::{Primitive, TypeId, TypeKind};
+pub(crate) use search_params::top_level_alternatives as alternatives;
 
 use crate::package::PackageError;
 

@@ -1,8 +1,15 @@
 //! Definitions as documents: code systems, value sets, concept maps, search parameters and
 //! structure definitions, checked against what the packages hold.
 
+pub(crate) mod code_system;
+pub(crate) mod coding;
+pub(crate) mod concept_map;
+mod ecl;
 pub(crate) mod expand;
 mod registry;
+mod sctid;
+pub(crate) mod search_parameter;
+pub(crate) mod value_set;
 
 pub(crate) use registry::Registry;
 

@@ -53,3 +53,16 @@ pub(crate) fn quantity<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>
         walk.invariant(node, "http://hl7.org/fhir/StructureDefinition/Quantity#qty-3", text);
     }
 }
+
+/// Values of the system `urn:ietf:rfc:3986` are uris
+/// (<https://hl7.org/fhir/R4/datatypes.html#identifier>).
+pub(crate) fn identifier<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
+    let (Some(system), Some(value)) = (node.get("system"), node.get("value")) else { return };
+    if !system.str_is("urn:ietf:rfc:3986") || walk.withholds(system.id()) || walk.withholds(value.id()) {
+        return;
+    }
+    if value.as_str().is_some_and(|v| !v.is_empty() && !primitive::is_absolute(&v)) {
+        let text = "an identifier of the system `urn:ietf:rfc:3986` is a uri with its scheme; correct it";
+        walk.error(node, IssueCode::Value, "fhir.identifier.uri", text);
+    }
+}

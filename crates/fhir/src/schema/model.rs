@@ -123,10 +123,14 @@ pub(crate) enum Special {
     ElementDefinition,
     Questionnaire,
     QuestionnaireResponse,
+    CodeSystem,
+    ValueSet,
+    ConceptMap,
+    SearchParameter,
 }
 
 impl Special {
-    pub(crate) const ALL: [(Special, &'static str); 15] = [
+    pub(crate) const ALL: [(Special, &'static str); 19] = [
         (Special::None, ""),
         (Special::Extension, "Extension"),
         (Special::Reference, "Reference"),
@@ -142,6 +146,10 @@ impl Special {
         (Special::ElementDefinition, "ElementDefinition"),
         (Special::Questionnaire, "Questionnaire"),
         (Special::QuestionnaireResponse, "QuestionnaireResponse"),
+        (Special::CodeSystem, "CodeSystem"),
+        (Special::ValueSet, "ValueSet"),
+        (Special::ConceptMap, "ConceptMap"),
+        (Special::SearchParameter, "SearchParameter"),
     ];
 }
 

@@ -44,7 +44,7 @@ fn alternatives_of(expression: &str, base: &str) -> String {
 }
 
 /// Splits at `|` outside of parentheses and quotes.
-fn top_level_alternatives(expression: &str) -> Vec<&str> {
+pub(crate) fn top_level_alternatives(expression: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut depth = 0usize;
     let mut quoted = false;
