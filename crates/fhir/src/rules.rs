@@ -7,6 +7,7 @@ pub(crate) mod contained;
 pub(crate) mod datatype;
 pub(crate) mod extension;
 pub(crate) mod invariant;
+pub(crate) mod measure;
 pub(crate) mod narrative;
 pub(crate) mod primitive;
 pub(crate) mod questionnaire;
@@ -49,6 +50,9 @@ pub(crate) fn whole<'t, 'a>(
         Special::ValueSet => conformance::value_set::check(walk, node),
         Special::ConceptMap => conformance::concept_map::check(walk, node),
         Special::SearchParameter => conformance::search_parameter::check(walk, node),
+        Special::StructureDefinition => conformance::structure::check(walk, node),
+        Special::Measure => measure::check(walk, node),
+        Special::MeasureReport => measure::report(walk, node),
         _ => {}
     }
 }

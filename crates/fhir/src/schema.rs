@@ -249,6 +249,10 @@ impl Schema {
         def.children.of(&self.children)
     }
 
+    pub(crate) fn slots(&self, def: &TypeDef) -> &[Slot] {
+        def.slots.of(&self.slots)
+    }
+
     /// The slot under `key` and its position among the type's slots.
     #[inline]
     pub(crate) fn slot(&self, def: &TypeDef, key: &[u8]) -> Option<(u8, &Slot)> {

@@ -35,6 +35,7 @@ mod semantic;
 mod value;
 
 pub(crate) use value::is_unit;
+pub(crate) use eval::decode;
 
 pub use context::{Context, EvalLimits, Services};
 pub use error::{EvalError, EvalErrorKind, FhirPathError, FhirPathErrorKind};

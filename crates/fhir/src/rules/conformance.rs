@@ -9,6 +9,7 @@ pub(crate) mod expand;
 mod registry;
 mod sctid;
 pub(crate) mod search_parameter;
+pub(crate) mod structure;
 pub(crate) mod value_set;
 
 pub(crate) use registry::Registry;

@@ -127,10 +127,13 @@ pub(crate) enum Special {
     ValueSet,
     ConceptMap,
     SearchParameter,
+    Measure,
+    MeasureReport,
+    StructureDefinition,
 }
 
 impl Special {
-    pub(crate) const ALL: [(Special, &'static str); 19] = [
+    pub(crate) const ALL: [(Special, &'static str); 22] = [
         (Special::None, ""),
         (Special::Extension, "Extension"),
         (Special::Reference, "Reference"),
@@ -150,6 +153,9 @@ impl Special {
         (Special::ValueSet, "ValueSet"),
         (Special::ConceptMap, "ConceptMap"),
         (Special::SearchParameter, "SearchParameter"),
+        (Special::Measure, "Measure"),
+        (Special::MeasureReport, "MeasureReport"),
+        (Special::StructureDefinition, "StructureDefinition"),
     ];
 }
 

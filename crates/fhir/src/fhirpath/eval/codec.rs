@@ -16,7 +16,7 @@ pub(super) fn encode(text: &str, format: &str) -> Option<String> {
     }
 }
 
-pub(super) fn decode(text: &str, format: &str) -> Option<String> {
+pub(crate) fn decode(text: &str, format: &str) -> Option<String> {
     let bytes = match format {
         "hex" => hex::decode(text).ok()?,
         "base64" => unbase64(text, STANDARD)?,

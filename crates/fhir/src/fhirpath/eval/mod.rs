@@ -25,6 +25,7 @@ use super::functions::Function;
 use super::value::{Collection, Element, Item, Value};
 use crate::schema::Schema;
 
+pub(crate) use codec::decode;
 pub(super) use patterns::compile as compile_pattern;
 pub(super) use types::SYSTEM_TYPES;
 

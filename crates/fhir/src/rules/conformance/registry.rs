@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::rules::measure::{Library, Measure};
 use crate::rules::questionnaire::Form;
 use crate::schema::Schema;
 use crate::tape::{Limits, Tape};
@@ -11,6 +12,8 @@ use crate::tape::{Limits, Tape};
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     forms: Versions<Form>,
+    measures: Versions<Measure>,
+    libraries: Versions<Library>,
 }
 
 /// By url, then by version.
@@ -48,11 +51,22 @@ impl Registry {
                 continue;
             };
             let (url, version) = (schema.str(document.url), schema.str(document.version));
-            if schema.str(document.kind) == "Questionnaire" {
-                registry.forms.insert(url, version, Form::new(schema, tape.root()));
+            match schema.str(document.kind) {
+                "Questionnaire" => registry.forms.insert(url, version, Form::new(schema, tape.root())),
+                "Measure" => registry.measures.insert(url, version, Measure::new(tape.root())),
+                "Library" => registry.libraries.insert(url, version, Library::new(tape.root())),
+                _ => {}
             }
         }
         registry
+    }
+
+    pub(crate) fn measure(&self, canonical: &str) -> Option<Arc<Measure>> {
+        self.measures.find(canonical)
+    }
+
+    pub(crate) fn library(&self, canonical: &str) -> Option<Arc<Library>> {
+        self.libraries.find(canonical)
     }
 
     pub(crate) fn form(&self, canonical: &str) -> Option<Arc<Form>> {
