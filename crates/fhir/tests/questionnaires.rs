@@ -18,21 +18,12 @@ mod questionnaires {
             "resourceType": "QuestionnaireResponse",
             "contained": [{
                 "resourceType": "Questionnaire", "id": "q", "status": "active", "item": form,
-                "contained": [],
             }],
             "questionnaire": "#q", "status": status, "item": items,
         })
     }
 
     fn report(validator: &Validator, document: &Value) -> Report {
-        let mut document = document.clone();
-        // An empty array is an error of its own.
-        if let Some(form) = document["contained"][0].as_object_mut() {
-            form.remove("contained");
-        }
-        if document["item"].as_array().is_some_and(Vec::is_empty) {
-            document.as_object_mut().expect("object").remove("item");
-        }
         let bytes = document.to_string().into_bytes();
         validator.validate_bytes(&bytes, &Limits::default(), &Options::default())
     }
@@ -488,7 +479,7 @@ mod questionnaires {
         let many: Vec<_> = (0..5_000).map(|_| json!({"valueInteger": 1})).collect();
         let mut wide = vec![json!({"linkId": "n", "type": "integer", "repeats": true})];
         wide.extend((0..5_000).map(|n| {
-            json!({"linkId": link(n), "type": "boolean", "enableWhen":
+            json!({"linkId": link(n), "type": "boolean", "required": true, "enableWhen":
                 [{"question": "n", "operator": "=", "answerInteger": 2}]})
         }));
         let items = json!([{"linkId": "n", "answer": many}]);

@@ -22,12 +22,12 @@ mod validator_cases {
 
     /// Agreements reached; raise them when rules are added, never lower them.
     const GATES: [(&str, usize); 4] =
-        [("tier A, JSON", 90), ("tier A, from XML", 59), ("tier B", 85), ("with a profile", 46)];
+        [("tier A, JSON", 90), ("tier A, from XML", 59), ("tier B", 106), ("with a profile", 46)];
     /// Cases called invalid that are valid; lower it, never raise it.
     const FALSE_ALARMS: usize = 1;
     /// First errors at the same place, of 100, where both say invalid.
     const SAME_PLACE: usize = 88;
-    const SAME_PLACE_B: usize = 1;
+    const SAME_PLACE_B: usize = 94;
 
     /// Tier A: each case that differs, and why; the list is neither too long nor too short. All of them
     /// lack something that the suite has and the data here do not.

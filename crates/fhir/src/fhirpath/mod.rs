@@ -34,8 +34,8 @@ pub mod search;
 mod semantic;
 mod value;
 
-pub(crate) use value::is_unit;
 pub(crate) use eval::decode;
+pub(crate) use value::is_unit;
 
 pub use context::{Context, EvalLimits, Services};
 pub use error::{EvalError, EvalErrorKind, FhirPathError, FhirPathErrorKind};
