@@ -347,7 +347,7 @@ mod definitions {
         );
         check(
             &v,
-            &report("cohort", "summary", &json!([{"id": "g"}])),
+            &report("cohort", "summary", &json!([{"code": {"text": "g"}}])),
             &[("fhir.measure-report.population.missing", at)],
         );
         let listed = json!({"code": population("ip"), "count": 1, "subjectResults": {"reference": "List/1"}});
@@ -385,6 +385,8 @@ mod definitions {
     fn profiles_as_documents() {
         let Some(v) = validator() else { return };
         let profile = |element: &Value| {
+            let mut element = element.clone();
+            element["id"] = json!("Observation.x");
             json!({"resourceType": "StructureDefinition", "url": "http://example.org/StructureDefinition/o",
                 "name": "O", "status": "draft", "kind": "resource", "abstract": false, "type": "Observation",
                 "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Observation", "derivation": "constraint",

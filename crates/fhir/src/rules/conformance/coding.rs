@@ -46,7 +46,7 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
             let text = "this code is not in its code system; correct it";
             walk.note(code_node, severity(&system), IssueCode::CodeInvalid, "fhir.coding.code", text);
         }
-        CodeState::NotHeld => walk.unevaluated.terminology += 1,
+        CodeState::NotHeld => unknown_system(walk, system_node, code_node, &system),
     }
 }
 

@@ -200,7 +200,9 @@ fn values<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, element: Cursor<'t, 'a>, known: &
                 let ty = TypeId(slot.ty);
                 slot.ty == NONE
                     || names(schema.type_name(ty))
-                    || schema.base_type(ty).is_some_and(|base| names(schema.type_name(base)))
+                    // `SimpleQuantity` is a Quantity.
+                    || (schema.primitive(ty).is_none()
+                        && schema.base_type(ty).is_some_and(|base| names(schema.type_name(base))))
             })
         } else {
             own.iter().any(|code| names(code))
