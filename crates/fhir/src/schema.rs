@@ -26,7 +26,7 @@ use crate::package::PackageError;
 
 /// Changes whenever a rule of the validator changes: it enters [`Schema::digest`], so that two
 /// verdicts with one digest come from one set of rules.
-pub const RULE_SET: &str = "6";
+pub const RULE_SET: &str = "7";
 
 /// Why definitions were refused.
 #[derive(Debug, thiserror::Error)]
