@@ -30,7 +30,7 @@ pub fn check(
         warnings: count(report.issues.iter().filter(|i| i.severity == Severity::Warning).count()),
         outcome: report.to_operation_outcome_json().into_bytes(),
         schema_digest: schema.to_vec(),
-        verdict: report.digest(&schema, &content.0).to_vec(),
+        verdict: report.digest(&validator.basis(&options), &content.0).to_vec(),
     }
 }
 
