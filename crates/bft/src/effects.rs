@@ -255,7 +255,8 @@ impl Shell {
             }
         }
         for (address, pairs) in found.proposals.iter() {
-            for (first, second) in pairs {
+            // The core pairs a proposal with itself when a second one is there and a verdict on the first changes.
+            for (first, second) in pairs.iter().filter(|(first, second)| first.message != second.message) {
                 let bytes = |proposal: &SignedProposal| Message::Proposal(proposal.clone(), None).to_bytes();
                 self.push_evidence(*address, bytes(first), bytes(second), &mut all);
             }

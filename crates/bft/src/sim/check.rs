@@ -3,6 +3,7 @@
 use super::app::{self, Block, Chain, DRIFT, EPOCH, SKEW, Set, channel, number, quorum, validators};
 use super::node::Committed;
 use super::plan::{Plan, Planted};
+use super::trace::words;
 use crate::context::Vote;
 use crate::wire::{Message, round_number, vote_bytes};
 use crate::{Evidence, State};
@@ -190,7 +191,10 @@ impl Check {
             named.insert(who);
             *self.evidence.entry(who).or_default() += 1;
             if !contradicts(&validators(self.set(height)), e) {
-                return Err(format!("evidence against {who} at height {height} proves nothing"));
+                let (first, second) = (words(&e.first), words(&e.second));
+                return Err(format!(
+                    "evidence against {who} at height {height} proves nothing: {first}; {second}"
+                ));
             }
         }
         let caught = self.caught.remove(&at).unwrap_or_default();

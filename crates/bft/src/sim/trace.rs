@@ -64,7 +64,8 @@ fn short(id: &Digest) -> String {
     id.to_hex().chars().take(6).collect()
 }
 
-fn words(bytes: &[u8]) -> String {
+/// A message as a human reads it.
+pub fn words(bytes: &[u8]) -> String {
     match Message::from_bytes(bytes, usize::MAX) {
         Ok(Message::Vote(vote)) => {
             let v = &vote.message;
