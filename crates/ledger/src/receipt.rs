@@ -85,6 +85,8 @@ pub struct Verified {
     pub schema: Digest,
     /// Members whose attestations stand under it.
     pub attesters: Vec<OrgId>,
+    /// How many members the channel had at that height.
+    pub members: usize,
     pub resource_type: String,
     /// Leaves of the record, and how many of them the receipt lays open.
     pub leaves: u32,
@@ -186,6 +188,7 @@ pub fn verify_receipt(
         batch_root: statement.batch_root,
         schema: statement.schema,
         attesters: batch.proof.attestations.iter().map(|a| a.attester.clone()).collect(),
+        members: members.len(),
         resource_type: receipt.record.resource_type.clone(),
         leaves: receipt.record.leaf_count,
         opened: receipt.openings.len(),

@@ -2,20 +2,27 @@
 
 use crate::output::{Exit, Output};
 use anyhow::{Context, Result, bail};
+use consilium_domain::Canonical;
 use consilium_domain::genesis::Genesis;
-use consilium_domain::receipt::{AUDIT_FORMAT, AuditProof, RECEIPT_FORMAT, Receipt};
+use consilium_domain::receipt::{
+    AUDIT_FORMAT, AuditProof, CHECKPOINT_FORMAT, CheckpointProof, RECEIPT_FORMAT, Receipt, SAMPLE_FORMAT,
+    STATE_FORMAT, SampleProof, StateProof,
+};
 use consilium_domain::record::LeafKind;
 use consilium_fhir::leaves::{LeafKind as Found, leaves};
 use consilium_fhir::{Limits, Tape};
 use consilium_ledger::commitment::Leaf;
-use consilium_ledger::receipt::{verify_audit_proof, verify_receipt};
+use consilium_ledger::receipt::{
+    verify_audit_proof, verify_checkpoint_proof, verify_receipt, verify_sample_proof, verify_state_proof,
+};
+use consilium_ledger::state::ConsentRecord;
 use serde::Deserialize;
 use serde_json::json;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct VerifyArgs {
-    /// Receipt or audit proof (JSON).
+    /// Receipt, audit proof, proof of a ledger state, of a sample or of a checkpoint (JSON).
     file: PathBuf,
     /// Genesis of the channel: the only thing that is trusted.
     #[arg(long, default_value = ".demo/genesis.json")]
@@ -57,6 +64,9 @@ fn prove(args: &VerifyArgs, genesis: &Genesis, bytes: &[u8]) -> Result<Proven> {
     match format.as_str() {
         RECEIPT_FORMAT => receipt(args, genesis, bytes),
         AUDIT_FORMAT => Ok(audit(genesis, bytes)),
+        STATE_FORMAT => Ok(state(genesis, bytes)),
+        SAMPLE_FORMAT => Ok(sample(genesis, bytes)),
+        CHECKPOINT_FORMAT => Ok(checkpoint(genesis, bytes)),
         _ => Ok(Err("the file is of an unknown format".to_owned())),
     }
 }
@@ -105,11 +115,11 @@ fn receipt(args: &VerifyArgs, genesis: &Genesis, bytes: &[u8]) -> Result<Proven>
                 v.height,
                 v.time.to_instant(),
                 v.attesters.len(),
-                genesis.members.len(),
+                v.members,
                 v.schema,
                 v.block,
                 receipt.transaction.certificate.signatures.len(),
-                genesis.members.len(),
+                v.members,
             );
             let value = json!({
                 "verified": true, "kind": "receipt", "content": list.is_some(), "resourceType": v.resource_type,
@@ -138,3 +148,73 @@ fn audit(genesis: &Genesis, bytes: &[u8]) -> Proven {
     });
     Ok((text, value))
 }
+
+fn state(genesis: &Genesis, bytes: &[u8]) -> Proven {
+    let proof: StateProof =
+        serde_json::from_slice(bytes).map_err(|e| format!("the proof is damaged: {e}"))?;
+    let v = verify_state_proof(genesis, &proof).map_err(|e| e.to_string())?;
+    let key = String::from_utf8_lossy(&proof.key).into_owned();
+    let value = proof.value.as_ref().map(|v| v.0.as_slice());
+    // Consents are what people ask about; other values are shown as they are stored.
+    let consent = value
+        .filter(|_| key.starts_with("consent/"))
+        .and_then(|bytes| ConsentRecord::from_canonical(bytes).ok());
+    let what = match (&consent, value) {
+        (_, None) => "was not on the ledger".to_owned(),
+        (Some(c), _) => format!("was version {}, {:?}", c.core.version, c.core.status).to_lowercase(),
+        (None, Some(bytes)) => format!("was {}", hex::encode(bytes)),
+    };
+    let text = format!("PROVEN: `{key}` {what} after block {}, until {}", v.height, v.until.to_instant());
+    let json = json!({
+        "verified": true, "kind": "state", "key": key, "present": value.is_some(), "value": value.map(hex::encode),
+        "consent": consent.map(|c| json!({"version": c.core.version, "status": c.core.status})),
+        "height": v.height, "until": v.until.to_instant()
+    });
+    Ok((text, json))
+}
+
+fn sample(genesis: &Genesis, bytes: &[u8]) -> Proven {
+    let proof: SampleProof =
+        serde_json::from_slice(bytes).map_err(|e| format!("the proof is damaged: {e}"))?;
+    let v = verify_sample_proof(genesis, &proof).map_err(|e| e.to_string())?;
+    let sample = &proof.sample;
+    let text = format!(
+        "PROVEN: sample {} of series {} of {}, {} at {}, was committed in block {} at {}",
+        sample.index,
+        v.series,
+        v.custodian,
+        sample.value,
+        sample.time.to_instant(),
+        v.height,
+        v.time.to_instant()
+    );
+    let json = json!({
+        "verified": true, "kind": "sample", "custodian": v.custodian, "series": v.series, "index": sample.index,
+        "value": sample.value, "measured": sample.time.to_instant(), "height": v.height,
+        "time": v.time.to_instant(), "block": v.block
+    });
+    Ok((text, json))
+}
+
+fn checkpoint(genesis: &Genesis, bytes: &[u8]) -> Proven {
+    let proof: CheckpointProof =
+        serde_json::from_slice(bytes).map_err(|e| format!("the proof is damaged: {e}"))?;
+    let v = verify_checkpoint_proof(genesis, &proof).map_err(|e| e.to_string())?;
+    let names: Vec<&str> = v.cosigners.iter().map(|o| o.as_str()).collect();
+    let text = format!(
+        "PROVEN: the ledger log had {} transactions and root {} before block {}\n  cosigned by {}",
+        v.size,
+        v.root,
+        v.height,
+        names.join(", ")
+    );
+    let json = json!({
+        "verified": true, "kind": "checkpoint", "size": v.size, "root": v.root, "height": v.height,
+        "cosigners": v.cosigners
+    });
+    Ok((text, json))
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;
