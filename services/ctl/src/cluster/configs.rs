@@ -2,9 +2,13 @@
 
 use super::layout::{Book, Layout, Organisation, write_secret};
 use anyhow::{Context, Result, bail};
+use consilium_abe::post_quantum::DecapsulationKey;
+use consilium_abe::sealing::SealingKey;
 use consilium_ledger::SigningKey;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A path as a TOML string.
 fn quoted(path: &Path) -> String {
@@ -22,6 +26,22 @@ fn officers(layout: &Layout, org: &str) -> Result<String> {
         write!(out, "[[officer]]\nname = \"{name}\"\npublic_key = \"{key}\"\n\n")?;
     }
     Ok(out)
+}
+
+/// Makes a hospital's post-quantum key: the secret half in its vault, the public half in the folder of all.
+fn post_quantum(layout: &Layout, org: &str, data: &Path) -> Result<PathBuf> {
+    const FILE: &str = "post-quantum.sealed";
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).context("the operating system gave no randomness")?;
+    let mut rng = ChaCha20Rng::from_seed(seed);
+    let key = DecapsulationKey::generate(&mut rng);
+    let unseal = std::fs::read_to_string(layout.secret(org, "unseal.key"))?;
+    let sealed = SealingKey::from_key_file(&unseal)?.seal(FILE, &key.to_bytes(), &mut rng)?;
+    write_secret(&data.join(FILE), &sealed)?;
+    let folder = layout.post_quantum();
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join(format!("{org}.pub")), hex::encode(key.encapsulation_key().to_bytes()))?;
+    Ok(folder)
 }
 
 /// The file of one service.
@@ -51,10 +71,11 @@ pub fn text(
             quoted(&data)
         ),
         "keys" => format!(
-            "[keys]\ndata_dir = {}\ngenesis_file = {genesis}\nunseal_key_file = {}\n\n[[mapping]]\nrole = \"clinician\"\nattribute = \"clinician\"\n\n[admin]\nlisten = \"127.0.0.1:{}\"\n\n{}",
+            "[keys]\ndata_dir = {}\ngenesis_file = {genesis}\nunseal_key_file = {}\n\n[[mapping]]\nrole = \"clinician\"\nattribute = \"clinician\"\n\n[admin]\nlisten = \"127.0.0.1:{}\"\n\n[post_quantum]\nkeys_dir = {}\n\n{}",
             quoted(&data),
             secret("unseal.key"),
             org.door_port(),
+            quoted(&post_quantum(layout, name, &data)?),
             officers(layout, name)?
         ),
         "audit" => format!(

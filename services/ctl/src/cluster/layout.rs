@@ -75,6 +75,10 @@ impl Layout {
     pub fn genesis(&self) -> PathBuf {
         self.dir.join("genesis.json")
     }
+    /// Public post-quantum keys of all members, one file each.
+    pub fn post_quantum(&self) -> PathBuf {
+        self.dir.join("post-quantum")
+    }
     pub fn schema_cache(&self) -> PathBuf {
         self.dir.join("schema.bin")
     }
