@@ -5,6 +5,7 @@ mod found;
 mod member;
 mod unchecked;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::report::{IssueCode, Report, Unevaluated};
 use crate::rules;
 use crate::rules::conformance::Registry;
 use crate::rules::questionnaire::Form;
-use crate::schema::{Schema, Slot, Special, TypeDef, TypeId, TypeKind};
+use crate::schema::{Schema, Slot, Special, System, TypeDef, TypeId, TypeKind};
 use crate::tape::{Cursor, Kind, NodeId, Tape};
 use crate::validate::Options;
 
@@ -57,6 +58,8 @@ pub(crate) struct Walk<'v, 't, 'a> {
     pub programs: &'v [Option<Program>],
     pub profiles: &'v Profiles,
     pub registry: &'v Registry,
+    /// The code systems met last, by url.
+    pub systems_met: Vec<(Cow<'a, str>, &'v [System])>,
     /// Contained questionnaires, read once.
     pub forms: BTreeMap<NodeId, Arc<Form>>,
     /// Steps that checking answers has taken.
@@ -99,6 +102,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             programs,
             profiles,
             registry,
+            systems_met: Vec::new(),
             forms: BTreeMap::new(),
             questionnaire_work: 0,
             profile_state: profile::State::default(),

@@ -191,7 +191,14 @@ impl Schema {
 
     /// Whether `code` is in the system at `url`.
     pub(crate) fn code_state(&self, url: &str, version: Option<&str>, code: &str) -> CodeState<'_> {
-        let Some(system) = self.system(url, version) else { return CodeState::NotHeld };
+        match self.system(url, version) {
+            Some(system) => self.code_in(system, code),
+            None => CodeState::NotHeld,
+        }
+    }
+
+    /// Whether `code` is in the system.
+    pub(crate) fn code_in(&self, system: &System, code: &str) -> CodeState<'_> {
         if !self.str(system.supplements).is_empty() {
             return CodeState::NotHeld;
         }

@@ -1,11 +1,16 @@
 //! Codes and displays against the code systems that the packages hold
 //! (<https://hl7.org/fhir/R4/terminologies.html#code-system>).
 
+use std::borrow::Cow;
+
 use super::sctid;
 use crate::report::{IssueCode, Severity};
-use crate::schema::{CodeState, Concept, Schema};
+use crate::schema::{CodeState, Concept, Schema, System};
 use crate::tape::Cursor;
 use crate::walk::Walk;
+
+/// Code systems that are looked up once.
+const REMEMBERED: usize = 12;
 
 /// Systems of this host go on growing after a release of FHIR, and their texts change: the version
 /// that the packages hold does not say that a code or display is wrong, so it is only a warning.
@@ -21,7 +26,8 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
     let (Some(system_node), Some(code_node)) = (node.get("system"), node.get("code")) else { return };
     let Some(system) = system_node.as_str() else { return };
     let schema = walk.schema;
-    if schema.systems_at(&system).is_empty() {
+    let held = systems(walk, &system);
+    if held.is_empty() {
         unknown_system(walk, system_node, code_node, &system);
         return;
     }
@@ -32,15 +38,18 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
         return;
     }
     let version = version.and_then(Cursor::as_str);
-    if let Some(known) = schema.system(&system, version.as_deref())
-        && !schema.str(known.supplements).is_empty()
-    {
+    let known = match version.as_deref() {
+        Some(version) => held.iter().find(|s| schema.str(s.version) == version),
+        None => held.last(),
+    };
+    let Some(known) = known else { return };
+    if !schema.str(known.supplements).is_empty() {
         let text = "this code system only supplements another one; give the url of that one";
         walk.error(system_node, IssueCode::CodeInvalid, "fhir.coding.supplement", text);
         return;
     }
     let Some(code) = code_node.as_str() else { return };
-    match schema.code_state(&system, version.as_deref(), &code) {
+    match schema.code_in(known, &code) {
         CodeState::Known(concept) => display(walk, node, concept, &system),
         CodeState::Unknown => {
             let text = "this code is not in its code system; correct it";
@@ -48,6 +57,20 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
         }
         CodeState::NotHeld => unknown_system(walk, system_node, code_node, &system),
     }
+}
+
+/// All versions that the packages hold of a system; a document uses few, so the last ones are
+/// remembered.
+fn systems<'v, 'a>(walk: &mut Walk<'v, '_, 'a>, url: &Cow<'a, str>) -> &'v [System] {
+    if let Some((_, held)) = walk.systems_met.iter().find(|(known, _)| known == url) {
+        return held;
+    }
+    let held = walk.schema.systems_at(url);
+    if walk.systems_met.len() >= REMEMBERED {
+        walk.systems_met.clear();
+    }
+    walk.systems_met.push((url.clone(), held));
+    held
 }
 
 /// What can be told of a code without its system.
