@@ -5,7 +5,6 @@ mod found;
 mod member;
 mod unchecked;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -59,7 +58,7 @@ pub(crate) struct Walk<'v, 't, 'a> {
     pub profiles: &'v Profiles,
     pub registry: &'v Registry,
     /// The code systems met last, by url.
-    pub systems_met: Vec<(Cow<'a, str>, &'v [System])>,
+    pub systems_met: Vec<(String, &'v [System])>,
     /// Contained questionnaires, read once.
     pub forms: BTreeMap<NodeId, Arc<Form>>,
     /// Steps that checking answers has taken.

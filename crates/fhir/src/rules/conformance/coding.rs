@@ -1,8 +1,6 @@
 //! Codes and displays against the code systems that the packages hold
 //! (<https://hl7.org/fhir/R4/terminologies.html#code-system>).
 
-use std::borrow::Cow;
-
 use super::sctid;
 use crate::report::{IssueCode, Severity};
 use crate::schema::{CodeState, Concept, Schema, System};
@@ -61,7 +59,7 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
 
 /// All versions that the packages hold of a system; a document uses few, so the last ones are
 /// remembered.
-fn systems<'v, 'a>(walk: &mut Walk<'v, '_, 'a>, url: &Cow<'a, str>) -> &'v [System] {
+fn systems<'v>(walk: &mut Walk<'v, '_, '_>, url: &str) -> &'v [System] {
     if let Some((_, held)) = walk.systems_met.iter().find(|(known, _)| known == url) {
         return held;
     }
@@ -69,7 +67,7 @@ fn systems<'v, 'a>(walk: &mut Walk<'v, '_, 'a>, url: &Cow<'a, str>) -> &'v [Syst
     if walk.systems_met.len() >= REMEMBERED {
         walk.systems_met.clear();
     }
-    walk.systems_met.push((url.clone(), held));
+    walk.systems_met.push((url.to_owned(), held));
     held
 }
 
