@@ -51,7 +51,7 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         },
         FindRequest { tx_id: vec![1] },
         FindResponse { committed: Some(committed.clone()) },
-        StateRequest { key: vec![1] },
+        StateRequest { key: vec![1], current: false },
         StateResponse { has_value: true, value: vec![2], height: 3, time_ms: 4, failure: failure.clone() },
         HeadRequest {},
         HeadResponse {

@@ -192,6 +192,10 @@ impl<'v> Ledger<'v> {
         &self.context
     }
 
+    pub(crate) fn log(&self) -> &Frontier {
+        &self.log
+    }
+
     pub fn channel(&self) -> &ChannelId {
         &self.context.channel
     }

@@ -30,6 +30,7 @@ pub mod receipt;
 pub mod samples;
 mod session;
 pub mod sign;
+pub mod snapshot;
 pub mod state;
 pub mod tiles;
 mod tree;

@@ -76,6 +76,39 @@ pub(crate) fn read(
     }
 }
 
+/// Bounds (`from <= key < to`) of all versions of all values.
+pub(crate) fn value_range() -> (Vec<u8>, Vec<u8>) {
+    (key(b'v', &[]), key(b'v' + 1, &[]))
+}
+
+/// Key hash, version and value (`None`: a deletion) of a pair of [`value_range`].
+pub(crate) fn value_pair(key: &[u8], value: &[u8]) -> Result<([u8; 32], u64, Option<Vec<u8>>), ReadError> {
+    let parse = || {
+        let (hash, version) = key.get(PREFIX.len() + 1..)?.split_first_chunk::<32>()?;
+        let version = u64::from_be_bytes(version.try_into().ok()?);
+        match value.split_first()? {
+            (0, []) => Some((*hash, version, None)),
+            (1, rest) => Some((*hash, version, Some(rest.to_vec()))),
+            _ => None,
+        }
+    };
+    parse().ok_or_else(|| ReadError("a value is damaged".to_owned()))
+}
+
+/// A view in which the tree is empty: its only node is the root, of whatever version is asked for.
+struct Empty {
+    null: Vec<u8>,
+}
+
+impl StateRead for Empty {
+    fn get(&self, asked: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        Ok(asked.starts_with(&key(b'n', &[])).then(|| self.null.clone()))
+    }
+    fn last(&self, _: &[u8], _: &[u8]) -> Result<Option<consilium_domain::port::kv::Pair>, ReadError> {
+        Ok(None)
+    }
+}
+
 /// Adapts a view to jmt's reader.
 struct Reader<'v>(&'v dyn StateRead);
 
@@ -136,6 +169,26 @@ pub(crate) fn write(
         }
         values.push((hash, value));
     }
+    let (root, more) = write_values(view, version, values)?;
+    writes.extend(more);
+    Ok((root, writes))
+}
+
+/// The writes of a tree that holds nothing but these values, all of them at `version` (from 1).
+pub(crate) fn write_alone(
+    version: u64,
+    values: Vec<(KeyHash, Option<Vec<u8>>)>,
+) -> Result<(Digest, Vec<Write>), ReadError> {
+    let null = borsh::to_vec(&Node::Null).map_err(|e| ReadError(e.to_string()))?;
+    write_values(&Empty { null }, version, values)
+}
+
+fn write_values(
+    view: &dyn StateRead,
+    version: u64,
+    values: Vec<(KeyHash, Option<Vec<u8>>)>,
+) -> Result<(Digest, Vec<Write>), ReadError> {
+    let mut writes = Vec::new();
     let reader = Reader(view);
     let (root, batch) = Sha256Jmt::new(&reader).put_value_set(values, version).map_err(failed)?;
     for (node, content) in batch.node_batch.nodes() {
@@ -159,19 +212,26 @@ pub(crate) fn write(
 /// The ledger log's frontier; empty before genesis.
 pub(crate) fn frontier(view: &dyn StateRead) -> Result<Frontier, ReadError> {
     let Some(bytes) = view.get(&key(b'f', &[]))? else { return Ok(Frontier::default()) };
-    let parse = || {
-        let mut input = Decoder::new(&bytes);
-        let size = input.u64("log size").ok()?;
-        let peaks = input.list(64, "log peaks").ok()?;
-        input.finish().ok()?;
-        Frontier::from_parts(size, peaks)
-    };
-    parse().ok_or_else(|| ReadError("the log's frontier is damaged".to_owned()))
+    frontier_of(&bytes).ok_or_else(|| ReadError("the log's frontier is damaged".to_owned()))
+}
+
+/// The frontier of [`frontier_bytes`].
+pub(crate) fn frontier_of(bytes: &[u8]) -> Option<Frontier> {
+    let mut input = Decoder::new(bytes);
+    let size = input.u64("log size").ok()?;
+    let peaks = input.list(64, "log peaks").ok()?;
+    input.finish().ok()?;
+    Frontier::from_parts(size, peaks)
+}
+
+/// Size and peaks.
+pub(crate) fn frontier_bytes(frontier: &Frontier) -> Vec<u8> {
+    let mut out = Encoder::default();
+    out.u64(frontier.size()).list(frontier.peaks());
+    out.into_bytes()
 }
 
 /// The write that stores the frontier.
 pub(crate) fn frontier_write(frontier: &Frontier) -> Write {
-    let mut out = Encoder::default();
-    out.u64(frontier.size()).list(frontier.peaks());
-    Write::Put(key(b'f', &[]), out.into_bytes())
+    Write::Put(key(b'f', &[]), frontier_bytes(frontier))
 }

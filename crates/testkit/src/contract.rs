@@ -11,6 +11,7 @@ pub fn kv_contract(kv: &dyn Kv) {
     scans_are_ordered_half_open_and_limited(kv);
     last_is_inclusive_at_both_ends(kv);
     keys_and_values_are_plain_bytes(kv);
+    a_view_stays_as_it_was(kv);
     it_agrees_with_an_ordered_map(kv);
 }
 
@@ -104,6 +105,23 @@ fn keys_and_values_are_plain_bytes(kv: &dyn Kv) {
 }
 
 /// A few hundred batches, the same on every run, against `BTreeMap`.
+fn a_view_stays_as_it_was(kv: &dyn Kv) {
+    write(
+        kv,
+        &[Write::Put(b"view/a".to_vec(), b"1".to_vec()), Write::Put(b"view/b".to_vec(), b"1".to_vec())],
+    );
+    let view = kv.view().unwrap_or_else(|e| panic!("{e}"));
+    write(kv, &[Write::Put(b"view/a".to_vec(), b"2".to_vec()), Write::Delete(b"view/b".to_vec())]);
+    write(kv, &[Write::Put(b"view/c".to_vec(), b"2".to_vec())]);
+    let all = view.scan(b"view/", b"view0", 9).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(all, [(b"view/a".to_vec(), b"1".to_vec()), (b"view/b".to_vec(), b"1".to_vec())]);
+    let last = view.last(b"view/", b"view/z").unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(last.map(|(key, _)| key), Some(b"view/b".to_vec()));
+    assert_eq!(view.get(b"view/c").unwrap_or_else(|e| panic!("{e}")), None);
+    assert_eq!(keys(kv, b"view/", b"view0", 9), [b"view/a".to_vec(), b"view/c".to_vec()]);
+    write(kv, &[Write::Delete(b"view/a".to_vec()), Write::Delete(b"view/c".to_vec())]);
+}
+
 fn it_agrees_with_an_ordered_map(kv: &dyn Kv) {
     use rand_core::RngCore;
     let mut rng = crate::seeded(1);

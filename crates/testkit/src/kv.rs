@@ -1,6 +1,6 @@
 //! A key-value store in memory.
 
-use consilium_domain::port::kv::{Kv, KvError, Pair, Write};
+use consilium_domain::port::kv::{Kv, KvError, KvView, Pair, Write};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,24 @@ impl MemoryKv {
     }
 }
 
+impl KvView for MemoryKv {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        Kv::get(self, key)
+    }
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, KvError> {
+        Kv::scan(self, from, to, limit)
+    }
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Pair>, KvError> {
+        Kv::last(self, from, to)
+    }
+}
+
 impl Kv for MemoryKv {
+    fn view(&self) -> Result<Box<dyn KvView>, KvError> {
+        let copy = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Box::new(Self(Mutex::new(copy))))
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
     }

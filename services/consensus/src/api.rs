@@ -1,7 +1,10 @@
 //! The service's own organisation asks here (`proto/consilium/v1/consensus.proto`).
 
+use crate::admission::Arrival;
 use crate::chain::{Chain, ChainError};
-use crate::node::{Event, Fate, Shared};
+use crate::fresh;
+use crate::mempool::{Fate, Pool};
+use crate::node::Shared;
 use consilium_contracts::v1::submit_response::Status;
 use consilium_contracts::v1::{
     BlockRequest, BlockResponse, CommittedTx, Failure, FindRequest, FindResponse, HeadRequest, HeadResponse,
@@ -26,7 +29,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub struct Api {
     pub chain: Arc<Chain>,
     pub shared: Arc<Shared>,
-    pub events: SyncSender<Event>,
+    pub pool: Arc<Pool>,
+    pub kit: Kit,
+    /// The mempool's door.
+    pub door: SyncSender<Arrival>,
 }
 
 impl Api {
@@ -48,7 +54,7 @@ impl Api {
         let api = self.clone();
         bus.serve_messages(&subjects.consensus_state(), None, CONCURRENCY, move |request| {
             let api = api.clone();
-            async move { api.state(&request) }
+            async move { api.state(&request).await }
         })
         .await?;
         let api = self.clone();
@@ -69,7 +75,7 @@ impl Api {
     /// committed later, and submitting it again is harmless.
     pub async fn submit(&self, request: SubmitRequest) -> SubmitResponse {
         let (answer, fate) = oneshot::channel();
-        if self.events.try_send(Event::Submit { tx: request.tx, answer }).is_err() {
+        if self.door.try_send(Arrival::Submit { tx: request.tx, answer }).is_err() {
             return refused("busy", "the node is busy: try again later");
         }
         let wait = Duration::from_millis(u64::from(request.wait_ms)).min(LONGEST_WAIT);
@@ -86,7 +92,7 @@ impl Api {
     }
 
     pub fn find(&self, request: &FindRequest) -> FindResponse {
-        let found = Digest::from_slice(&request.tx_id).map(|id| self.chain.find(&id));
+        let found = Digest::from_slice(&request.tx_id).map(|id| self.chain.view()?.find(&id));
         let committed = match found {
             None => None,
             Some(Ok(proof)) => proof.as_ref().map(CommittedTx::from),
@@ -98,9 +104,15 @@ impl Api {
         FindResponse { committed }
     }
 
-    pub fn state(&self, request: &StateRequest) -> StateResponse {
+    pub async fn state(&self, request: &StateRequest) -> StateResponse {
+        if request.current && !fresh::wait(&self.kit, &self.chain, &self.shared).await {
+            let failure =
+                Some(Failure::new("unavailable", "the newest state of the ledger cannot be made sure of"));
+            return StateResponse { failure, ..StateResponse::default() };
+        }
         let read = || {
-            let ledger = self.chain.ledger()?;
+            let view = self.chain.view()?;
+            let ledger = view.ledger()?;
             let value = ledger.get(&request.key)?;
             Ok::<_, ChainError>((value, ledger.head().height.0, ledger.head().time.0))
         };
@@ -121,18 +133,19 @@ impl Api {
     }
 
     pub fn head(&self) -> HeadResponse {
-        match self.chain.ledger() {
+        let view = self.chain.view();
+        match view.as_ref().map_err(ToString::to_string).and_then(|v| v.ledger().map_err(|e| e.to_string())) {
             Ok(ledger) => HeadResponse {
                 height: ledger.head().height.0,
                 time_ms: ledger.head().time.0,
                 block_id: ledger.head().block.0.to_vec(),
                 txs: ledger.log_size(),
-                mempool: u32::try_from(self.shared.mempool.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
+                mempool: u32::try_from(self.pool.lock().len()).unwrap_or(u32::MAX),
                 syncing: self.shared.syncing.load(Ordering::Relaxed),
                 genesis: ledger.genesis().0.to_vec(),
             },
             Err(error) => {
-                log(&error.into());
+                tracing::error!(error, "the chain cannot be read");
                 // Height 0 at time 0 is as stale as can be: whoever needs a fresh ledger refuses.
                 HeadResponse { syncing: true, ..HeadResponse::default() }
             }
@@ -141,8 +154,9 @@ impl Api {
 
     pub fn block(&self, request: &BlockRequest) -> BlockResponse {
         let read = || {
-            let block = self.chain.block_bytes(request.height)?;
-            Ok::<_, ChainError>(block.zip(self.chain.certificate_bytes(request.height)?))
+            let view = self.chain.view()?;
+            let block = view.block_bytes(request.height)?;
+            Ok::<_, ChainError>(block.zip(view.certificate_bytes(request.height)?))
         };
         match read() {
             Ok(found) => {

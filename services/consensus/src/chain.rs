@@ -1,15 +1,16 @@
 //! Blocks, certificates, state and the index of transactions in the key-value store: everything of one block is
-//! written in one durable batch.
+//! written in one batch.
 
+use consilium_bft::Body;
 use consilium_bft::wire::SyncResponse;
 use consilium_domain::block::{Block, CommitCertificate};
 use consilium_domain::genesis::Genesis;
-use consilium_domain::merkle::Inclusion;
-use consilium_domain::port::kv::{Kv, KvError, Write};
+use consilium_domain::merkle::Levels;
+use consilium_domain::port::kv::{Kv, KvError, KvView, Pair, Write};
 use consilium_domain::receipt::{TxProof, ValidatorChange};
 use consilium_domain::{CanonError, Canonical, Decoder, Digest, Encoder, Height};
 use consilium_ledger::genesis::GenesisError;
-use consilium_ledger::{Applied, Ledger, ReadError, StateRead, genesis_state};
+use consilium_ledger::{Applied, BlockError, Ledger, ReadError, StateRead, genesis_state};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -26,10 +27,20 @@ pub enum ChainError {
     Genesis(#[from] GenesisError),
     #[error("the store belongs to the channel with genesis {found}, the configured genesis is {expected}")]
     OtherGenesis { found: Digest, expected: Digest },
+    #[error("the store holds an unfinished snapshot: delete the folder `kv` and start again")]
+    Unfinished,
+    #[error("block {0} is decided, and neither the store nor the write-ahead log has what comes before it")]
+    Gap(Height),
+    #[error("block {0} of the write-ahead log cannot be executed: {1}")]
+    Redo(Height, BlockError),
 }
 
 const FORMAT: &[u8] = b"chain/format";
 const GENESIS: &[u8] = b"chain/genesis";
+/// There while a snapshot is being installed.
+const UNFINISHED: &[u8] = b"chain/unfinished";
+/// Writes of a snapshot in one batch.
+const PIECE: usize = 20_000;
 /// Version of the keys below.
 const VERSION: &[u8] = b"2";
 
@@ -58,49 +69,37 @@ impl std::fmt::Debug for Chain {
     }
 }
 
-impl StateRead for Chain {
+/// The chain at one moment: whole blocks, whatever is committed meanwhile.
+pub struct View(Box<dyn KvView>);
+
+impl StateRead for View {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        self.kv.get(key).map_err(|e| ReadError(e.to_string()))
+        self.0.get(key).map_err(|e| ReadError(e.to_string()))
     }
     fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ReadError> {
-        self.kv.last(from, to).map_err(|e| ReadError(e.to_string()))
+        self.0.last(from, to).map_err(|e| ReadError(e.to_string()))
     }
 }
 
-impl Chain {
-    /// Opens the chain, writing the genesis state into an empty store. Refuses a store of another genesis.
-    pub fn open(kv: Arc<dyn Kv>, genesis: &Genesis) -> Result<Self, ChainError> {
-        let expected = genesis.digest();
-        let new = kv.get(FORMAT)?.is_none();
-        if new {
-            let mut writes = genesis_state(genesis)?.writes;
-            writes.push(Write::Put(GENESIS.to_vec(), expected.0.to_vec()));
-            writes.push(Write::Put(FORMAT.to_vec(), VERSION.to_vec()));
-            kv.write(&writes, true)?;
-        }
-        if kv.get(FORMAT)?.as_deref() != Some(VERSION) {
-            return Err(ChainError::Broken("format", CanonError::NotCanonical("format")));
-        }
-        let found = kv.get(GENESIS)?.and_then(|b| Digest::from_slice(&b)).unwrap_or_default();
-        if found != expected {
-            return Err(ChainError::OtherGenesis { found, expected });
-        }
-        Ok(Self { kv, new })
-    }
-
+impl View {
     /// The state after the newest block.
     pub fn ledger(&self) -> Result<Ledger<'_>, ReadError> {
         Ledger::open(self)
     }
 
+    /// Up to `limit` pairs with `from <= key < to`, ascending.
+    pub fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, ChainError> {
+        Ok(self.0.scan(from, to, limit)?)
+    }
+
     /// Canonical bytes of a block.
     pub fn block_bytes(&self, height: u64) -> Result<Option<Vec<u8>>, ChainError> {
-        Ok(self.kv.get(&block_key(height))?)
+        Ok(self.0.get(&block_key(height))?)
     }
 
     /// Canonical bytes of a block's certificate.
     pub fn certificate_bytes(&self, height: u64) -> Result<Option<Vec<u8>>, ChainError> {
-        Ok(self.kv.get(&certificate_key(height))?)
+        Ok(self.0.get(&certificate_key(height))?)
     }
 
     fn certificate(&self, height: u64) -> Result<Option<CommitCertificate>, ChainError> {
@@ -117,14 +116,9 @@ impl Chain {
         Ok(Some(SyncResponse { certificate, body: body.into() }))
     }
 
-    /// Whether a transaction is committed.
-    pub fn has_tx(&self, id: &Digest) -> Result<bool, ChainError> {
-        Ok(self.kv.get(&tx_key(id))?.is_some())
-    }
-
     /// A committed transaction with its proof.
     pub fn find(&self, id: &Digest) -> Result<Option<TxProof>, ChainError> {
-        let Some(place) = self.kv.get(&tx_key(id))? else { return Ok(None) };
+        let Some(place) = self.0.get(&tx_key(id))? else { return Ok(None) };
         let mut input = Decoder::new(&place);
         let broken = |e| ChainError::Broken("transaction index", e);
         let height = input.u64("height").map_err(broken)?;
@@ -133,7 +127,8 @@ impl Chain {
             return Err(broken(CanonError::Truncated("block")));
         };
         let block = Block::from_canonical(&block).map_err(|e| ChainError::Broken("block", e))?;
-        Ok(prove(&block, &certificate, index, &self.changes_before(Height(height))?))
+        let changes = self.changes_before(Height(height))?;
+        Ok(prove(&block, &Levels::new(block.tx_leaves()), &certificate, index, &changes))
     }
 
     /// Each change of the members before a height, oldest first, as proofs about that height carry it.
@@ -152,8 +147,44 @@ impl Chain {
         }
         Ok(changes)
     }
+}
 
-    /// Writes a decided block with all that follows from it. Durable when this returns.
+impl Chain {
+    /// Opens the chain, writing the genesis state into an empty store. Refuses a store of another genesis.
+    pub fn open(kv: Arc<dyn Kv>, genesis: &Genesis) -> Result<Self, ChainError> {
+        let expected = genesis.digest();
+        let new = kv.get(FORMAT)?.is_none();
+        if new {
+            let mut writes = genesis_state(genesis)?.writes;
+            writes.push(Write::Put(GENESIS.to_vec(), expected.0.to_vec()));
+            writes.push(Write::Put(FORMAT.to_vec(), VERSION.to_vec()));
+            kv.write(&writes, true)?;
+        }
+        if kv.get(FORMAT)?.as_deref() != Some(VERSION) {
+            return Err(ChainError::Broken("format", CanonError::NotCanonical("format")));
+        }
+        if kv.get(UNFINISHED)?.is_some() {
+            return Err(ChainError::Unfinished);
+        }
+        let found = kv.get(GENESIS)?.and_then(|b| Digest::from_slice(&b)).unwrap_or_default();
+        if found != expected {
+            return Err(ChainError::OtherGenesis { found, expected });
+        }
+        Ok(Self { kv, new })
+    }
+
+    /// The chain as it is now.
+    pub fn view(&self) -> Result<View, ChainError> {
+        Ok(View(self.kv.view()?))
+    }
+
+    /// Whether a transaction is committed.
+    pub fn has_tx(&self, id: &Digest) -> Result<bool, ChainError> {
+        Ok(self.kv.get(&tx_key(id))?.is_some())
+    }
+
+    /// Writes a decided block with all that follows from it, whole or not at all. Durable only after
+    /// [`Chain::persist`]: until then the write-ahead log holds the block.
     pub fn commit(
         &self,
         body: &[u8],
@@ -169,7 +200,65 @@ impl Chain {
             place.u64(height).u32(index);
             writes.push(Write::Put(tx_key(&outcome.id), place.into_bytes()));
         }
-        Ok(self.kv.write(&writes, true)?)
+        Ok(self.kv.write(&writes, false)?)
+    }
+
+    /// Puts a state in the place of the genesis state, with the block that led to it. Durable when this returns; a
+    /// crash in between leaves a store that [`Chain::open`] refuses as [`ChainError::Unfinished`].
+    pub fn install(
+        &self,
+        body: &[u8],
+        certificate: &CommitCertificate,
+        applied: Applied,
+    ) -> Result<(), ChainError> {
+        self.kv.write(&[Write::Put(UNFINISHED.to_vec(), Vec::new())], true)?;
+        let (from, mut to) =
+            (consilium_ledger::state::PREFIX.to_vec(), consilium_ledger::state::PREFIX.to_vec());
+        to.push(0xff);
+        loop {
+            let old = self.kv.scan(&from, &to, PIECE)?;
+            if old.is_empty() {
+                break;
+            }
+            self.kv.write(&old.into_iter().map(|(key, _)| Write::Delete(key)).collect::<Vec<_>>(), false)?;
+        }
+        for piece in applied.writes.chunks(PIECE) {
+            self.kv.write(piece, false)?;
+        }
+        let height = applied.height.0;
+        let last = [
+            Write::Put(block_key(height), body.to_vec()),
+            Write::Put(certificate_key(height), certificate.to_canonical()),
+            Write::Delete(UNFINISHED.to_vec()),
+        ];
+        Ok(self.kv.write(&last, true)?)
+    }
+
+    /// Makes all blocks so far durable.
+    pub fn persist(&self) -> Result<(), ChainError> {
+        Ok(self.kv.write(&[], true)?)
+    }
+
+    /// Executes and writes the decided blocks of the write-ahead log that the store has not kept; says how many.
+    pub fn redo(&self, decided: Vec<(CommitCertificate, Option<Body>)>) -> Result<usize, ChainError> {
+        let mut done = 0;
+        for (certificate, body) in decided {
+            let view = self.view()?;
+            let ledger = view.ledger()?;
+            let head = ledger.head().height;
+            if certificate.height <= head {
+                continue;
+            }
+            let Some(body) = body.filter(|_| certificate.height == head.next()) else {
+                return Err(ChainError::Gap(certificate.height));
+            };
+            let block = Block::from_canonical(&body).map_err(|e| ChainError::Broken("block", e))?;
+            let applied = ledger.apply_block(&block).map_err(|e| ChainError::Redo(certificate.height, e))?;
+            drop(ledger);
+            self.commit(&body, &certificate, applied)?;
+            done += 1;
+        }
+        Ok(done)
     }
 
     /// Deletes up to `limit` state nodes that no reader of `oldest` or later needs; says how many.
@@ -181,16 +270,18 @@ impl Chain {
     }
 }
 
-/// A transaction's proof out of its block, with the changes of the members before it ([`Chain::changes_before`]).
+/// A transaction's proof out of its block and the tree over it, with the changes of the members before it
+/// ([`View::changes_before`]).
 pub fn prove(
     block: &Block,
+    tree: &Levels,
     certificate: &CommitCertificate,
     index: usize,
     changes: &[ValidatorChange],
 ) -> Option<TxProof> {
     Some(TxProof {
         tx: block.txs.get(index)?.clone(),
-        inclusion: Inclusion::of(&block.tx_leaves(), index)?,
+        inclusion: tree.inclusion(index)?,
         header: block.header.clone(),
         certificate: certificate.clone(),
         validator_changes: changes.to_vec(),

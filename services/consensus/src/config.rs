@@ -15,10 +15,18 @@ pub struct Config {
     pub genesis_file: PathBuf,
     /// Seed of the validator's key: 64 hexadecimal digits.
     pub key_file: PathBuf,
+    /// Heights between two snapshots of the state, for members that join; 0 = none. The same at all members, so that a
+    /// joining one can load from several of them.
+    #[serde(default = "snapshot_blocks")]
+    pub snapshot_blocks: u64,
     #[serde(default)]
     pub mempool: MempoolConfig,
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
+}
+
+fn snapshot_blocks() -> u64 {
+    10_000
 }
 
 /// `[mempool]`.
@@ -31,11 +39,14 @@ pub struct MempoolConfig {
     pub bytes: usize,
     /// How long a proposer waits for company after the first transaction, in milliseconds.
     pub linger_ms: u64,
+    /// Bytes of transactions that this node puts into a block of its own, at most; the channel's limit holds too. A
+    /// block above what one message carries is fetched in pieces, which costs everybody a round trip more.
+    pub block_bytes: usize,
 }
 
 impl Default for MempoolConfig {
     fn default() -> Self {
-        Self { transactions: 50_000, bytes: 128 * 1024 * 1024, linger_ms: 5 }
+        Self { transactions: 50_000, bytes: 128 * 1024 * 1024, linger_ms: 5, block_bytes: 480 * 1024 }
     }
 }
 

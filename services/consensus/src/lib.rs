@@ -1,29 +1,39 @@
 //! The consensus service: one validator of the channel. It drives `consilium-bft`, applies `consilium-ledger`, and
 //! keeps blocks, state and the write-ahead log.
 //!
-//! - [`node`]: the thread that does all of it, one event at a time.
+//! - [`node`]: the thread that agrees, executes and commits, one event at a time; [`admission`]: the thread that
+//!   checks transactions before they wait in the [`mempool`]; [`aftermath`]: the thread that answers who waits.
 //! - [`wal`], [`chain`]: what survives a crash.
 //! - [`api`]: what the own organisation asks; `sync`: what other members ask.
 
+pub mod admission;
+pub mod aftermath;
 pub mod api;
 pub mod chain;
 pub mod config;
+pub mod fresh;
 pub mod mempool;
 pub mod metrics;
 pub mod node;
+pub mod snapshot;
 mod sync;
 pub mod wal;
 
 pub use config::Config;
 
+use crate::admission::{Admission, Arrival};
+use crate::aftermath::Aftermath;
 use crate::api::Api;
 use crate::chain::Chain;
+use crate::mempool::Pool;
 use crate::metrics::Metrics;
 use crate::node::{Event, Node, Outside, Parts, Shared};
+use crate::snapshot::Snapshots;
 use anyhow::{Context, bail};
 use consilium_contracts::v1::Committed;
-use consilium_domain::OrgId;
 use consilium_domain::genesis::Genesis;
+use consilium_domain::tx::MAX_TX;
+use consilium_domain::{CanonError, Decoder, Encoder, OrgId};
 use consilium_ledger::SigningKey;
 use consilium_runtime::{Kit, Service};
 use consilium_store::FjallKv;
@@ -34,11 +44,15 @@ use tokio::sync::mpsc;
 
 /// Events that may wait for the node; network messages beyond are dropped, as the network may do anyway.
 const EVENTS: usize = 16_384;
+/// Submissions and packs of transactions that may wait at the mempool's door.
+const ARRIVALS: usize = 8_192;
 /// Messages that may wait to be sent.
 const OUTGOING: usize = 16_384;
 /// First octet of a gossiped message.
 const AGREEMENT: u8 = 1;
-const TRANSACTION: u8 = 2;
+const TRANSACTIONS: u8 = 2;
+/// Transactions of one gossiped message at most.
+const MOST_PACKED: usize = 4_096;
 
 /// The service.
 pub struct Consensus;
@@ -65,19 +79,38 @@ impl Service for Consensus {
         let kv = FjallKv::open(&config.data_dir.join("kv")).context("open the store in `data_dir`")?;
         let chain = Arc::new(Chain::open(Arc::new(kv), &genesis)?);
         let opened = wal::Wal::open(&config.data_dir.join("wal")).context("open the write-ahead log")?;
+        let redone = chain.redo(wal::decided(&opened.records, chain::identify))?;
+        if redone > 0 {
+            tracing::info!(blocks = redone, "blocks of the write-ahead log were executed again");
+        }
         let metrics = Metrics::new(&kit.meter)?;
+        let (events, inbox) = sync_channel(EVENTS);
+        let (door, arrivals) = sync_channel(ARRIVALS);
+        let (shared, pool) = (Arc::new(Shared::default()), Arc::new(Pool::default()));
+        let snapshots = Snapshots::new(&config.data_dir);
+        sync::serve(&kit, Arc::clone(&chain), Arc::clone(&shared), snapshots.clone()).await?;
+        let api = Api {
+            chain: Arc::clone(&chain),
+            shared: Arc::clone(&shared),
+            pool: Arc::clone(&pool),
+            kit: kit.clone(),
+            door: door.clone(),
+        };
+        api.serve(&kit).await?;
+        if chain.new {
+            ready.not_ready("looking for a snapshot of the state");
+            let (channel, set) = (&genesis.channel, genesis.validators());
+            if let Some(height) = snapshot::join(&kit, &chain, channel, &set).await? {
+                tracing::info!(height, "the state was loaded from a snapshot");
+            }
+        }
         let (height, set) = {
-            let ledger = chain.ledger()?;
+            let view = chain.view()?;
+            let ledger = view.ledger()?;
             (ledger.head().height.0, ledger.validators())
         };
         metrics.at(height);
-        sync::serve(&kit, Arc::clone(&chain)).await?;
-
-        let (events, inbox) = sync_channel(EVENTS);
-        let shared = Arc::new(Shared::default());
-        let api = Api { chain: Arc::clone(&chain), shared: Arc::clone(&shared), events: events.clone() };
-        api.serve(&kit).await?;
-        listen(&kit, events.clone(), metrics.clone()).await?;
+        listen(&kit, events.clone(), door, metrics.clone()).await?;
 
         let mut signs_from = 0;
         if opened.lost || chain.new {
@@ -86,18 +119,32 @@ impl Service for Consensus {
             signs_from = sync::first_safe_height(&kit, &genesis.channel, &set, limit).await?;
             tracing::info!(signs_from, "this node starts without a memory of its votes");
         }
-        let outside = Bridge::new(&kit, events, metrics.clone());
+        let outside: Arc<dyn Outside> = Arc::new(Bridge::new(&kit, events.clone(), metrics.clone()));
+        let admission = Admission {
+            chain: Arc::clone(&chain),
+            pool: Arc::clone(&pool),
+            limits: config.mempool.clone(),
+            clock: Arc::clone(&kit.clock),
+            outside: Arc::clone(&outside),
+            node: events,
+        };
+        let stop = kit.shutdown.clone();
+        let admission = tokio::task::spawn_blocking(move || admission.run(&arrivals, || stop.triggered()));
+        let aftermath = Aftermath::start(Arc::clone(&chain)).context("start a thread")?;
         let parts = Parts {
             config,
             genesis,
             organisation,
             seed,
-            recovery: wal::recovery(opened.records, height + 1),
+            recovery: wal::recovery(&opened.records, height + 1),
             wal: opened.wal,
             chain,
             signs_from,
             clock: Arc::clone(&kit.clock),
-            outside: Box::new(outside),
+            outside,
+            pool,
+            snapshots,
+            aftermath,
             shared,
             metrics,
         };
@@ -105,7 +152,10 @@ impl Service for Consensus {
         let shutdown = kit.shutdown.clone();
         let node =
             tokio::task::spawn_blocking(move || Node::start(parts)?.run(&inbox, || shutdown.triggered()));
-        node.await.context("the node's thread")??;
+        tokio::select! {
+            ended = node => ended.context("the node's thread")??,
+            ended = admission => ended.context("the mempool's thread")??,
+        }
         if !kit.shutdown.triggered() {
             bail!("the node has ended by itself");
         }
@@ -124,7 +174,12 @@ fn seed(path: &Path) -> anyhow::Result<[u8; 32]> {
 }
 
 /// Hands the members' gossip to the node.
-async fn listen(kit: &Kit, events: SyncSender<Event>, metrics: Metrics) -> anyhow::Result<()> {
+async fn listen(
+    kit: &Kit,
+    events: SyncSender<Event>,
+    door: SyncSender<Arrival>,
+    metrics: Metrics,
+) -> anyhow::Result<()> {
     let mut gossip = kit.bus.subscribe(&kit.subjects.consensus_gossip_of_all(), None).await?;
     let (subjects, own) = (kit.subjects.clone(), kit.common.organisation.name.clone());
     tokio::spawn(async move {
@@ -132,17 +187,35 @@ async fn listen(kit: &Kit, events: SyncSender<Event>, metrics: Metrics) -> anyho
             if subjects.owner_of(&incoming.subject).is_none_or(|org| org == own) {
                 continue;
             }
-            let (event, kind) = match incoming.payload.split_first() {
-                Some((&AGREEMENT, bytes)) => (Event::Agreement(bytes.to_vec()), "agreement"),
-                Some((&TRANSACTION, bytes)) => (Event::Gossiped(bytes.to_vec()), "transaction"),
-                _ => continue,
+            let dropped = match incoming.payload.split_first() {
+                Some((&AGREEMENT, bytes)) => {
+                    events.try_send(Event::Agreement(bytes.to_vec())).is_err().then_some("agreement")
+                }
+                Some((&TRANSACTIONS, bytes)) => match unpack(bytes) {
+                    Ok(txs) => door.try_send(Arrival::Gossiped(txs)).is_err().then_some("transaction"),
+                    Err(_) => Some("malformed"),
+                },
+                _ => Some("malformed"),
             };
-            if events.try_send(event).is_err() {
+            if let Some(kind) = dropped {
                 metrics.dropped.inc(&[kind]);
             }
         }
     });
     Ok(())
+}
+
+/// Number (four octets), then each transaction with its length.
+fn unpack(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CanonError> {
+    let mut input = Decoder::new(bytes);
+    let count = input.u32("transactions")? as usize;
+    if count > MOST_PACKED {
+        return Err(CanonError::TooLong("transactions"));
+    }
+    let txs =
+        (0..count).map(|_| Ok(input.bytes(MAX_TX, "transaction")?.to_vec())).collect::<Result<_, _>>()?;
+    input.finish()?;
+    Ok(txs)
 }
 
 enum Outgoing {
@@ -191,8 +264,13 @@ impl Outside for Bridge {
         self.send(Outgoing::Gossip([&[AGREEMENT], bytes.as_slice()].concat()), "outgoing");
     }
 
-    fn transaction(&self, tx: Vec<u8>) {
-        self.send(Outgoing::Gossip([&[TRANSACTION], tx.as_slice()].concat()), "outgoing");
+    fn transactions(&self, txs: Vec<Vec<u8>>) {
+        let mut out = Encoder::default();
+        out.u8(TRANSACTIONS).u32(u32::try_from(txs.len()).unwrap_or(u32::MAX));
+        for tx in &txs {
+            out.bytes(tx);
+        }
+        self.send(Outgoing::Gossip(out.into_bytes()), "outgoing");
     }
 
     fn sync(&self, height: u64, peer: OrgId) {

@@ -1,16 +1,53 @@
-//! Transactions that wait for a block, in the order in which they came.
+//! Transactions that wait for a block, in the order in which they came, and those who wait for their fate.
 
 use consilium_domain::Digest;
+use consilium_domain::receipt::TxProof;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// What became of a submitted transaction.
+#[derive(Debug)]
+pub enum Fate {
+    Committed(Box<TxProof>),
+    Refused { code: &'static str, text: String },
+}
+
+/// Who waits for a transaction's fate.
+pub type Waiting = Vec<oneshot::Sender<Fate>>;
+
+/// The mempool, shared by the door (`admission`) and the node. Held for moments only.
+#[derive(Debug, Default)]
+pub struct Pool(Mutex<Mempool>);
+
+impl Pool {
+    pub fn lock(&self) -> MutexGuard<'_, Mempool> {
+        // Every change is whole before the guard is dropped, so a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether all signatures of a transaction were verified at the door.
+    pub fn knows(&self, id: &Digest) -> bool {
+        self.lock().contains(id)
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: Digest,
+    tx: Vec<u8>,
+    /// When it came, on the node's monotonic clock.
+    at: Duration,
+}
 
 /// Bounded by number and bytes; each transaction once.
 #[derive(Debug, Default)]
 pub struct Mempool {
-    queue: BTreeMap<u64, (Digest, Vec<u8>)>,
+    queue: BTreeMap<u64, Entry>,
     places: BTreeMap<Digest, u64>,
+    waiting: BTreeMap<Digest, Waiting>,
     next: u64,
-    /// Transactions that came before this one were verified by keys that no longer count.
-    verified_from: u64,
     bytes: usize,
 }
 
@@ -28,48 +65,61 @@ impl Mempool {
         self.places.contains_key(id)
     }
 
-    /// Whether a transaction waits whose signatures were verified against the members in force.
-    pub fn is_verified(&self, id: &Digest) -> bool {
-        self.places.get(id).is_some_and(|place| *place >= self.verified_from)
-    }
-
-    /// The members have changed: the signatures of all that waits must be verified again before a block holds it.
-    pub fn distrust(&mut self) {
-        self.verified_from = self.next;
+    /// When the transaction came that waits longest.
+    pub fn oldest(&self) -> Option<Duration> {
+        self.queue.first_key_value().map(|(_, entry)| entry.at)
     }
 
     /// Adds a transaction whose signatures are verified; the caller has looked for room.
-    pub fn add(&mut self, id: Digest, tx: Vec<u8>) {
+    pub fn add(&mut self, id: Digest, tx: Vec<u8>, at: Duration) {
         if self.contains(&id) {
             return;
         }
         self.bytes += tx.len();
         self.places.insert(id, self.next);
-        self.queue.insert(self.next, (id, tx));
+        self.queue.insert(self.next, Entry { id, tx, at });
         self.next += 1;
     }
 
-    pub fn remove(&mut self, id: &Digest) -> Option<Vec<u8>> {
-        let (_, tx) = self.queue.remove(&self.places.remove(id)?)?;
-        self.bytes -= tx.len();
-        Some(tx)
+    /// Someone waits for a transaction's fate.
+    pub fn wait(&mut self, id: Digest, answer: oneshot::Sender<Fate>) {
+        self.waiting.entry(id).or_default().push(answer);
     }
 
-    pub fn get(&self, id: &Digest) -> Option<&[u8]> {
-        self.queue.get(self.places.get(id)?).map(|(_, tx)| tx.as_slice())
+    /// Takes a transaction out; gives those who wait for its fate.
+    pub fn remove(&mut self, id: &Digest) -> Waiting {
+        if let Some(entry) = self.places.remove(id).and_then(|place| self.queue.remove(&place)) {
+            self.bytes -= entry.tx.len();
+        }
+        self.waiting.remove(id).unwrap_or_default()
     }
 
     /// The oldest transactions, up to `bytes` together.
-    pub fn oldest(&self, bytes: usize) -> Vec<Vec<u8>> {
+    pub fn first(&self, bytes: usize) -> Vec<Vec<u8>> {
         let mut room = bytes;
-        let fits = |tx: &&Vec<u8>| match room.checked_sub(tx.len()) {
+        let fits = |entry: &&Entry| match room.checked_sub(entry.tx.len()) {
             Some(left) => {
                 room = left;
                 true
             }
             None => false,
         };
-        self.queue.values().map(|(_, tx)| tx).take_while(fits).cloned().collect()
+        self.queue.values().take_while(fits).map(|entry| entry.tx.clone()).collect()
+    }
+
+    /// All transactions with their ids.
+    pub fn all(&self) -> Vec<(Digest, Vec<u8>)> {
+        self.queue.values().map(|entry| (entry.id, entry.tx.clone())).collect()
+    }
+
+    /// Those for whose fate someone still waits.
+    pub fn awaited(&mut self) -> Vec<(Digest, Vec<u8>)> {
+        self.waiting.retain(|_, answers| {
+            answers.retain(|a| !a.is_closed());
+            !answers.is_empty()
+        });
+        let entry = |id| self.places.get(id).and_then(|place| self.queue.get(place));
+        self.waiting.keys().filter_map(entry).map(|entry| (entry.id, entry.tx.clone())).collect()
     }
 }
 
@@ -81,18 +131,29 @@ mod tests {
     fn the_oldest_come_first_and_each_once() {
         let mut pool = Mempool::default();
         for n in [3_u8, 1, 2, 1] {
-            pool.add(Digest([n; 32]), vec![n; 10]);
+            pool.add(Digest([n; 32]), vec![n; 10], Duration::from_secs(n.into()));
         }
         assert_eq!((pool.len(), pool.bytes()), (3, 30));
-        assert_eq!(pool.oldest(25), vec![vec![3; 10], vec![1; 10]]);
-        assert_eq!(pool.remove(&Digest([3; 32])), Some(vec![3; 10]));
-        assert_eq!(pool.remove(&Digest([3; 32])), None);
+        assert_eq!(pool.oldest(), Some(Duration::from_secs(3)));
+        assert_eq!(pool.first(25), vec![vec![3; 10], vec![1; 10]]);
+        assert!(pool.remove(&Digest([3; 32])).is_empty());
+        assert!(pool.remove(&Digest([3; 32])).is_empty());
         assert_eq!((pool.len(), pool.bytes()), (2, 20));
-        assert_eq!(pool.oldest(100), vec![vec![1; 10], vec![2; 10]]);
-        assert!(pool.is_verified(&Digest([1; 32])));
-        pool.distrust();
-        pool.add(Digest([4; 32]), vec![4]);
-        assert!(pool.contains(&Digest([1; 32])) && !pool.is_verified(&Digest([1; 32])));
-        assert!(pool.is_verified(&Digest([4; 32])));
+        assert_eq!(pool.first(100), vec![vec![1; 10], vec![2; 10]]);
+        assert_eq!(pool.all().len(), 2);
+    }
+
+    #[test]
+    fn who_waits_is_given_back_once_and_who_left_is_forgotten() {
+        let mut pool = Mempool::default();
+        let (here, _keep) = oneshot::channel();
+        let (left, _) = oneshot::channel();
+        for (n, answer) in [(1_u8, here), (2, left)] {
+            pool.add(Digest([n; 32]), vec![n], Duration::ZERO);
+            pool.wait(Digest([n; 32]), answer);
+        }
+        assert_eq!(pool.awaited(), [(Digest([1; 32]), vec![1])]);
+        assert_eq!(pool.remove(&Digest([1; 32])).len(), 1);
+        assert!(pool.awaited().is_empty());
     }
 }

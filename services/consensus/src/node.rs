@@ -1,15 +1,17 @@
 //! The driver: one thread that feeds the agreement, carries out what it asks for, and owns log, mempool and chain.
 
-use crate::chain::{Chain, ChainError, identify, prove};
+use crate::admission::refuse;
+use crate::aftermath::{Aftermath, Decided};
+use crate::chain::{Chain, ChainError, identify};
 use crate::config::Config;
-use crate::mempool::Mempool;
+use crate::mempool::Pool;
 use crate::metrics::Metrics;
+use crate::snapshot::Snapshots;
 use crate::wal::{Record, Wal};
 use consilium_bft::{self as bft, Body, Input, Origin, Output, Poisoned, Recovery, State, TimerTag};
 use consilium_contracts::v1::Committed;
 use consilium_domain::block::{Block, CommitCertificate};
-use consilium_domain::genesis::{Genesis, Params};
-use consilium_domain::receipt::TxProof;
+use consilium_domain::genesis::{Genesis, Member, Params};
 use consilium_domain::tx::tx_id;
 use consilium_domain::{CanonError, Canonical, ChannelId, Clock, Digest, Height, OrgId};
 use consilium_ledger::{Applied, BlockError, CheckError, Ledger, ReadError, committee, state};
@@ -19,7 +21,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::oneshot;
 
 /// The node stops: what it holds in memory may no longer agree with the disk, or with the others.
 #[derive(Debug, Error)]
@@ -43,26 +44,18 @@ pub enum NodeError {
 pub enum Event {
     /// Bytes of a member's agreement.
     Agreement(Vec<u8>),
-    /// A transaction that a member has passed on.
-    Gossiped(Vec<u8>),
-    /// A transaction of our own organisation; answered when its fate is known.
-    Submit { tx: Vec<u8>, answer: oneshot::Sender<Fate> },
+    /// The mempool has grown.
+    Pooled,
     /// A peer's answer to a sync request.
     Synced { peer: OrgId, bytes: Vec<u8> },
 }
 
-/// What became of a submitted transaction.
-#[derive(Debug)]
-pub enum Fate {
-    Committed(Box<TxProof>),
-    Refused { code: &'static str, text: String },
-}
-
 /// What the node wants done outside its thread. None of it is waited for.
-pub trait Outside: Send {
+pub trait Outside: Send + Sync {
     /// To all members, at most once.
     fn agreement(&self, bytes: Vec<u8>);
-    fn transaction(&self, tx: Vec<u8>);
+    /// To all members, at most once.
+    fn transactions(&self, txs: Vec<Vec<u8>>);
     /// Fetch the block of `height` from `peer`; answered with [`Event::Synced`] or not at all.
     fn sync(&self, height: u64, peer: OrgId);
     /// To the own organisation.
@@ -72,9 +65,12 @@ pub trait Outside: Send {
 /// Seen by the API.
 #[derive(Debug, Default)]
 pub struct Shared {
-    pub mempool: AtomicU64,
     /// A member is more than one block ahead.
     pub syncing: AtomicBool,
+    /// The greatest height at which this node may have voted or has decided; 0 while it may have forgotten votes.
+    pub voted: AtomicU64,
+    /// Height of the newest block.
+    pub applied: AtomicU64,
 }
 
 /// What a node is made of.
@@ -89,7 +85,10 @@ pub struct Parts {
     /// First height at which this node may sign.
     pub signs_from: u64,
     pub clock: Arc<dyn Clock>,
-    pub outside: Box<dyn Outside>,
+    pub outside: Arc<dyn Outside>,
+    pub pool: Arc<Pool>,
+    pub snapshots: Snapshots,
+    pub aftermath: Aftermath,
     pub shared: Arc<Shared>,
     pub metrics: Metrics,
 }
@@ -108,28 +107,30 @@ pub struct Node {
     wal: Wal,
     agreement: State,
     signs_from: u64,
-    mempool: Mempool,
-    mempool_limit: (usize, usize),
+    pool: Arc<Pool>,
+    snapshots: Snapshots,
+    snapshot_blocks: u64,
+    aftermath: Aftermath,
     linger: Duration,
+    /// Bytes of transactions in a block of our own.
+    block_bytes: usize,
+    /// Those whose keys the mempool's signatures were verified with.
+    members: Vec<Member>,
+    /// Blocks of this height that the log holds.
+    logged: BTreeSet<Digest>,
     /// Blocks of this height that are executed already.
     executed: BTreeMap<Digest, Applied>,
-    waiting: BTreeMap<Digest, Vec<oneshot::Sender<Fate>>>,
     timers: BTreeSet<(Duration, TimerTag)>,
     building: Option<Building>,
     last_block: Duration,
     clock: Arc<dyn Clock>,
-    outside: Box<dyn Outside>,
+    outside: Arc<dyn Outside>,
     shared: Arc<Shared>,
     metrics: Metrics,
 }
 
 /// Longest sleep: how late a shutdown may be noticed.
 const NAP: Duration = Duration::from_millis(50);
-/// Heights whose state can be read; older nodes of the tree are deleted.
-const KEPT_STATES: u64 = 256;
-/// Heights between two prunings, and tree nodes deleted at a time.
-const PRUNE_EVERY: u64 = 64;
-const PRUNE_AT_ONCE: usize = 20_000;
 
 impl Node {
     /// Recovers from the log and enters the height after the newest block.
@@ -137,7 +138,8 @@ impl Node {
         let channel: ChannelId = parts.genesis.channel.clone();
         let params = parts.genesis.params.clone();
         // The frame of a block around its transactions is a header and one length per transaction.
-        let body = (params.max_block_bytes as usize).saturating_mul(2).saturating_add(64 * 1024);
+        let max_block_bytes = params.max_block_bytes as usize;
+        let body = max_block_bytes.saturating_mul(2).saturating_add(64 * 1024);
         let agreement = State::new(
             bft::Config {
                 channel,
@@ -156,11 +158,15 @@ impl Node {
             wal: parts.wal,
             agreement,
             signs_from: parts.signs_from,
-            mempool: Mempool::default(),
-            mempool_limit: (mempool.transactions, mempool.bytes),
+            pool: parts.pool,
+            snapshots: parts.snapshots,
+            snapshot_blocks: parts.config.snapshot_blocks,
+            aftermath: parts.aftermath,
             linger: Duration::from_millis(mempool.linger_ms),
+            block_bytes: mempool.block_bytes.min(max_block_bytes),
+            members: Vec::new(),
+            logged: BTreeSet::new(),
             executed: BTreeMap::new(),
-            waiting: BTreeMap::new(),
             timers: BTreeSet::new(),
             building: None,
             last_block: parts.clock.monotonic(),
@@ -169,7 +175,14 @@ impl Node {
             shared: parts.shared,
             metrics: parts.metrics,
         };
+        let replayed = !parts.recovery.wal.is_empty();
         let start = node.next_height(parts.recovery)?;
+        if let Input::StartHeight { height, participate, .. } = &start {
+            node.shared.applied.store(height - 1, Ordering::SeqCst);
+            if *participate && replayed {
+                node.shared.voted.fetch_max(*height, Ordering::SeqCst);
+            }
+        }
         node.step(start)?;
         Ok(node)
     }
@@ -179,7 +192,7 @@ impl Node {
         while !stop() {
             let now = self.clock.monotonic();
             let due = self.timers.first().map(|(at, _)| *at).into_iter();
-            let due = due.chain(self.building.as_ref().map(|b| b.at)).min();
+            let due = due.chain(self.building_at()).min();
             let wait = due.map_or(NAP, |at| at.saturating_sub(now).min(NAP));
             match events.recv_timeout(wait) {
                 Ok(event) => self.happen(event)?,
@@ -195,8 +208,10 @@ impl Node {
         match event {
             Event::Agreement(bytes) => self.step(Input::NetworkMessage(bytes)),
             Event::Synced { peer, bytes } => self.step(Input::SyncResponse { peer, bytes }),
-            Event::Gossiped(tx) => self.admit(tx).map(|_| ()),
-            Event::Submit { tx, answer } => self.submit(tx, answer),
+            Event::Pooled => {
+                self.metrics.mempool.set(&[], self.pool.lock().len() as f64);
+                Ok(())
+            }
         }
     }
 
@@ -209,10 +224,20 @@ impl Node {
             self.timers.pop_first();
             self.step(Input::TimerFired(tag))?;
         }
-        if self.building.as_ref().is_some_and(|b| b.at <= now) {
+        if self.building_at().is_some_and(|at| at <= now) {
             self.build()?;
         }
         Ok(())
+    }
+
+    /// When the block is built that the agreement waits for: with work, as soon as there is enough of it or the first
+    /// of it is old enough; without, as heartbeat.
+    fn building_at(&self) -> Option<Duration> {
+        let building = self.building.as_ref()?;
+        let pool = self.pool.lock();
+        let enough = pool.bytes() >= self.block_bytes;
+        let work = pool.oldest().map(|at| if enough { Duration::ZERO } else { at + self.linger });
+        Some(work.map_or(building.at, |at| at.min(building.at)))
     }
 
     /// One event and all that follows from it.
@@ -228,8 +253,9 @@ impl Node {
                     Output::PersistWal { height, entry } => {
                         self.wal.append(&Record::Entry { height: *height, entry: entry.clone() })?;
                     }
-                    Output::PersistBody { height, built_for, body, .. } => {
+                    Output::PersistBody { height, id, built_for, body } => {
                         let (built_for, body) = (*built_for, body.clone());
+                        self.logged.insert(*id);
                         self.wal.append(&Record::Body { height: *height, built_for, body })?;
                     }
                     Output::Send { .. } | Output::Decide { .. } | Output::RoundStarted { .. } => shown = true,
@@ -238,6 +264,11 @@ impl Node {
             }
             if shown {
                 self.wal.sync()?;
+            }
+            let votes = |o: &Output| matches!(o, Output::Send { class: bft::Class::Vote, .. });
+            if outputs.iter().any(votes) {
+                // Before the vote leaves: see `fresh`.
+                self.shared.voted.fetch_max(self.agreement.height(), Ordering::SeqCst);
             }
             for output in outputs {
                 self.carry_out(output, &mut inputs)?;
@@ -261,11 +292,7 @@ impl Node {
             Output::RequestValue { height, round, within } => {
                 // Without work, only the heartbeat keeps the chain's clock going; later rounds hurry.
                 let rest = Duration::from_millis(self.params.heartbeat_ms).min(within / 2);
-                let at = match (round, self.mempool.is_empty()) {
-                    (0, true) => (self.last_block + rest).max(now),
-                    (0, false) => now + self.linger,
-                    _ => now,
-                };
+                let at = if round == 0 { (self.last_block + rest).max(now) } else { now };
                 self.building = Some(Building { height, round, at });
             }
             Output::ValidateBody { height, id, body, origin, .. } => {
@@ -301,10 +328,19 @@ impl Node {
         self.timers.clear();
         self.building = None;
         self.executed.clear();
-        let ledger = self.chain.ledger()?;
+        self.logged.clear();
+        let view = self.chain.view()?;
+        let ledger = view.ledger()?;
         let height = ledger.head().height.next().0;
         let participate = height >= self.signs_from;
-        let (validators, rotation) = (ledger.validators(), rotation(&ledger, Height(height))?);
+        let (validators, members) = (ledger.validators(), ledger.members().to_vec());
+        let rotation = rotation(&ledger, Height(height))?;
+        drop(ledger);
+        if participate {
+            // From here on this node knows again whatever it votes for.
+            self.shared.voted.fetch_max(height - 1, Ordering::SeqCst);
+        }
+        self.watch_members(&members)?;
         Ok(Input::StartHeight { height, validators, rotation, participate, recovery })
     }
 
@@ -314,14 +350,18 @@ impl Node {
             return Ok(true);
         }
         let Ok(block) = Block::from_canonical(body) else { return Ok(false) };
-        let ledger = self.chain.ledger()?;
+        let view = self.chain.view()?;
+        let ledger = view.ledger()?;
         let verdict = match origin {
-            Origin::Proposal => {
-                ledger.validate_block(&block, self.clock.now(), &|tx| self.mempool.is_verified(tx))
-            }
-            // Found in time by honest voters when it was new: only its own time counts.
-            Origin::Polka => {
-                ledger.validate_block(&block, block.header.time, &|tx| self.mempool.is_verified(tx))
+            Origin::Proposal | Origin::Polka => {
+                // What the door has not seen yet is verified here, all at once.
+                let strange: Vec<&[u8]> =
+                    block.txs.iter().map(Vec::as_slice).filter(|tx| !self.pool.knows(&tx_id(tx))).collect();
+                let signed = ledger.signed_txs(&strange);
+                let known = |tx: &Digest| signed.contains(tx) || self.pool.knows(tx);
+                // With a polka, honest voters found it in time when it was new: only its own time counts.
+                let now = if origin == Origin::Proposal { self.clock.now() } else { block.header.time };
+                ledger.validate_block(&block, now, &known)
             }
             Origin::Sync => ledger.apply_block(&block),
         };
@@ -342,138 +382,99 @@ impl Node {
 
     fn build(&mut self) -> Result<(), NodeError> {
         let Some(Building { height, round, .. }) = self.building.take() else { return Ok(()) };
-        let candidates = self.mempool.oldest(self.params.max_block_bytes as usize);
-        let ledger = self.chain.ledger()?;
-        let known = |tx: &Digest| self.mempool.is_verified(tx);
+        let candidates = self.pool.lock().first(self.block_bytes);
+        let view = self.chain.view()?;
+        let ledger = view.ledger()?;
+        let known = |tx: &Digest| self.pool.knows(tx);
         let built = ledger.build_block(&self.organisation, &candidates, self.clock.now(), &known)?;
         drop(ledger);
         for (id, error) in built.dropped {
-            self.drop_tx(&id, error.code(), &error.to_string());
+            // One that came in again just when it was committed is answered by the door.
+            if !self.chain.has_tx(&id)? {
+                let waiting = self.pool.lock().remove(&id);
+                refuse(waiting, error.code(), &error.to_string());
+            }
         }
         self.executed.insert(built.block.id(), built.applied);
         let body = Body::from(built.block.to_canonical());
         self.step(Input::ProposeBody { height, round, body })
     }
 
-    fn commit(&mut self, id: Digest, body: &[u8], certificate: &CommitCertificate) -> Result<(), NodeError> {
+    fn commit(&mut self, id: Digest, body: &Body, certificate: &CommitCertificate) -> Result<(), NodeError> {
         let block = Block::from_canonical(body).map_err(|e| NodeError::Decided(id, e))?;
         let applied = match self.executed.remove(&id) {
             Some(applied) => applied,
-            None => self.chain.ledger()?.apply_block(&block).map_err(|e| NodeError::Execute(id, e))?,
+            None => {
+                self.chain.view()?.ledger()?.apply_block(&block).map_err(|e| NodeError::Execute(id, e))?
+            }
         };
-        let ids: Vec<Digest> = applied.outcomes.iter().map(|o| o.id).collect();
-        if applied.members_change {
-            // What waits was verified against keys that may have been rotated out.
-            self.mempool.distrust();
+        let height = block.header.height.0;
+        // The log makes the block durable; the store may follow in its own time, for it is filled from the log again.
+        if !self.logged.contains(&id) {
+            self.wal.append(&Record::Body { height, built_for: None, body: body.clone() })?;
         }
+        self.wal.append(&Record::Decided(certificate.clone()))?;
+        self.wal.sync()?;
+        let ids: Vec<Digest> = applied.outcomes.iter().map(|o| o.id).collect();
         self.chain.commit(body, certificate, applied)?;
-        self.wal.reset()?;
-        let (now, height) = (self.clock.monotonic(), block.header.height.0);
+        if self.wal.is_long() {
+            self.chain.persist()?;
+            self.wal.reset()?;
+        }
+        self.shared.applied.store(height, Ordering::SeqCst);
+        let now = self.clock.monotonic();
         self.metrics.committed(height, ids.len(), now.saturating_sub(self.last_block));
         self.last_block = now;
-        let waited_for = ids.iter().any(|id| self.waiting.contains_key(id));
-        let changes = if waited_for { self.chain.changes_before(block.header.height)? } else { Vec::new() };
-        for (index, tx) in ids.iter().enumerate() {
-            self.mempool.remove(tx);
-            for waiting in self.waiting.remove(tx).unwrap_or_default() {
-                if let Some(proof) = prove(&block, certificate, index, &changes) {
-                    // Nobody listens any more if the wait was over.
-                    let _ = waiting.send(Fate::Committed(Box::new(proof)));
-                }
-            }
-        }
-        if !ids.is_empty() {
-            self.recheck_waiting()?;
-        }
-        self.show_mempool();
+        let mut pool = self.pool.lock();
+        let waiting = ids.iter().enumerate().map(|(index, tx)| (index, pool.remove(tx)));
+        let waiting = waiting.filter(|(_, answers)| !answers.is_empty()).collect();
+        self.metrics.mempool.set(&[], pool.len() as f64);
+        drop(pool);
         self.outside.committed(Committed {
             height,
             time_ms: block.header.time.0,
             tx_ids: ids.iter().map(|d| d.0.to_vec()).collect(),
         });
-        if height.is_multiple_of(PRUNE_EVERY) && height > KEPT_STATES {
-            self.chain.prune(Height(height - KEPT_STATES), PRUNE_AT_ONCE)?;
+        if self.snapshot_blocks > 0 && height.is_multiple_of(self.snapshot_blocks) {
+            self.make_snapshot()?;
+        }
+        self.aftermath.of(Decided { block, certificate: certificate.clone(), waiting });
+        Ok(())
+    }
+
+    /// Beside the agreement, on a thread of its own: the view stays as it is now.
+    fn make_snapshot(&self) -> Result<(), NodeError> {
+        let (view, snapshots) = (self.chain.view()?, self.snapshots.clone());
+        let work = move || match snapshots.make(&view) {
+            Ok(made) => tracing::info!(height = made.height.0, chunks = made.chunks.len(), "made a snapshot"),
+            Err(error) => tracing::warn!("a snapshot was not made: {error:#}"),
+        };
+        let spawned = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work);
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "a snapshot was not made");
         }
         Ok(())
     }
 
-    /// A block may have made a waiting transaction impossible: whoever waits for it should learn that now, not
-    /// when this node next proposes.
-    fn recheck_waiting(&mut self) -> Result<(), NodeError> {
-        self.waiting.retain(|_, answers| {
-            answers.retain(|a| !a.is_closed());
-            !answers.is_empty()
-        });
-        let ledger = self.chain.ledger()?;
-        let mut gone = Vec::new();
-        for id in self.waiting.keys() {
-            match self.mempool.get(id).map(|tx| ledger.check_tx(tx)) {
-                None | Some(Ok(_)) => {}
-                Some(Err(CheckError::Invalid(error))) => gone.push((*id, error)),
-                Some(Err(CheckError::Read(error))) => return Err(error.into()),
-            }
-        }
-        drop(ledger);
-        for (id, error) in gone {
-            self.drop_tx(&id, error.code(), &error.to_string());
-        }
-        Ok(())
-    }
-
-    fn drop_tx(&mut self, id: &Digest, code: &'static str, text: &str) {
-        self.mempool.remove(id);
-        for waiting in self.waiting.remove(id).unwrap_or_default() {
-            let _ = waiting.send(Fate::Refused { code, text: text.to_owned() });
-        }
-        self.show_mempool();
-    }
-
-    fn submit(&mut self, tx: Vec<u8>, answer: oneshot::Sender<Fate>) -> Result<(), NodeError> {
-        let id = tx_id(&tx);
-        if let Some(proof) = self.chain.find(&id)? {
-            let _ = answer.send(Fate::Committed(Box::new(proof)));
+    /// The mempool's signatures were verified with the members' keys of then; when those change, so may the verdicts.
+    fn watch_members(&mut self, members: &[Member]) -> Result<(), NodeError> {
+        if self.members == members {
             return Ok(());
         }
-        if let Some(fate) = self.admit(tx.clone())? {
-            let _ = answer.send(fate);
-            return Ok(());
-        }
-        self.waiting.entry(id).or_default().push(answer);
-        self.outside.transaction(tx);
-        Ok(())
-    }
-
-    /// Takes a transaction into the mempool; `Some` = why not.
-    fn admit(&mut self, tx: Vec<u8>) -> Result<Option<Fate>, NodeError> {
-        let id = tx_id(&tx);
-        if self.mempool.contains(&id) || self.chain.has_tx(&id)? {
-            return Ok(None);
-        }
-        let (most, bytes) = self.mempool_limit;
-        if self.mempool.len() >= most || self.mempool.bytes().saturating_add(tx.len()) > bytes {
-            let text = "too many transactions wait: try again later".to_owned();
-            return Ok(Some(Fate::Refused { code: "busy", text }));
-        }
-        match self.chain.ledger()?.check_tx(&tx) {
-            Ok(_) => {}
-            Err(CheckError::Read(error)) => return Err(error.into()),
-            Err(CheckError::Invalid(error)) => {
-                let (code, text) = (error.code(), error.to_string());
-                return Ok(Some(Fate::Refused { code, text }));
+        self.members = members.to_vec();
+        let all = self.pool.lock().all();
+        let txs: Vec<&[u8]> = all.iter().map(|(_, tx)| tx.as_slice()).collect();
+        for ((id, _), verdict) in all.iter().zip(self.chain.view()?.ledger()?.check_txs(&txs)) {
+            match verdict {
+                Ok(()) => {}
+                Err(CheckError::Read(error)) => return Err(error.into()),
+                Err(CheckError::Invalid(error)) => {
+                    let waiting = self.pool.lock().remove(id);
+                    refuse(waiting, error.code(), &error.to_string());
+                }
             }
         }
-        self.mempool.add(id, tx);
-        self.show_mempool();
-        if let Some(building) = &mut self.building {
-            building.at = building.at.min(self.clock.monotonic() + self.linger);
-        }
-        Ok(None)
-    }
-
-    fn show_mempool(&self) {
-        let waiting = u64::try_from(self.mempool.len()).unwrap_or(u64::MAX);
-        self.shared.mempool.store(waiting, Ordering::Relaxed);
-        self.metrics.mempool.set(&[], waiting as f64);
+        Ok(())
     }
 }
 

@@ -1,9 +1,12 @@
 //! Blocks for members that are behind, and how a node that may have forgotten its votes comes back.
 //!
 //! A request is the height (eight octets, big-endian), 0 for the newest block. The answer is `0` for "I have no
-//! such block", or `1` and a [`SyncResponse`].
+//! such block", or `1` and a [`SyncResponse`]. An empty request asks for the greatest height at which the member may
+//! have voted: `1` and eight octets, or `0` when it may have forgotten votes.
 
 use crate::chain::Chain;
+use crate::node::Shared;
+use crate::snapshot::{Ask, Snapshots};
 use anyhow::Context;
 use consilium_bft::wire::SyncResponse;
 use consilium_domain::block::{Block, ValidatorSet};
@@ -11,6 +14,7 @@ use consilium_domain::{Canonical, ChannelId, OrgId};
 use consilium_runtime::{Answer, Kit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Requests answered at a time.
@@ -33,11 +37,25 @@ pub(crate) fn answer(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Answers the members' requests.
-pub(crate) async fn serve(kit: &Kit, chain: Arc<Chain>) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    kit: &Kit,
+    chain: Arc<Chain>,
+    shared: Arc<Shared>,
+    snapshots: Snapshots,
+) -> anyhow::Result<()> {
     let subject = kit.subjects.consensus_sync();
     let handler = move |incoming: consilium_runtime::Incoming| {
-        let chain = Arc::clone(&chain);
+        let (chain, shared, snapshots) = (Arc::clone(&chain), Arc::clone(&shared), snapshots.clone());
         async move {
+            if incoming.payload.is_empty() {
+                return Answer::Payload(voted(&shared));
+            }
+            if let Some(ask) = Ask::from_bytes(&incoming.payload).filter(|_| incoming.payload.len() != 8) {
+                let found = ask.answer(&snapshots);
+                return Answer::Payload(
+                    found.map_or_else(|| vec![NONE], |b| [&[SOME], b.as_slice()].concat()),
+                );
+            }
             match <[u8; 8]>::try_from(incoming.payload.as_slice()).map(u64::from_be_bytes) {
                 Err(_) => Answer::Refused("undecodable"),
                 Ok(height) => match respond(&chain, height) {
@@ -53,9 +71,30 @@ pub(crate) async fn serve(kit: &Kit, chain: Arc<Chain>) -> anyhow::Result<()> {
     Ok(kit.bus.serve(&subject, None, CONCURRENCY, handler).await?)
 }
 
+fn voted(shared: &Shared) -> Vec<u8> {
+    match shared.voted.load(Ordering::SeqCst) {
+        0 => vec![NONE],
+        height => [&[SOME][..], &height.to_be_bytes()].concat(),
+    }
+}
+
+/// Asks for the greatest height at which a member may have voted.
+pub(crate) fn working() -> Vec<u8> {
+    Vec::new()
+}
+
+/// The answer to [`working`].
+pub(crate) fn worked(bytes: &[u8]) -> Option<u64> {
+    match bytes.split_first() {
+        Some((&SOME, height)) => Some(u64::from_be_bytes(height.try_into().ok()?)),
+        _ => None,
+    }
+}
+
 fn respond(chain: &Chain, height: u64) -> Result<Vec<u8>, crate::chain::ChainError> {
-    let height = if height == 0 { chain.ledger()?.head().height.0 } else { height };
-    let response = chain.sync_response(height)?;
+    let view = chain.view()?;
+    let height = if height == 0 { view.ledger()?.head().height.0 } else { height };
+    let response = view.sync_response(height)?;
     Ok(response.map_or_else(|| vec![NONE], |r| [&[SOME], r.to_bytes().as_slice()].concat()))
 }
 

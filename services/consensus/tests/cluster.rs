@@ -163,7 +163,7 @@ mod cluster {
         }
 
         pub async fn state(&self, i: usize, key: Vec<u8>) -> StateResponse {
-            self.ask(i, &self.subjects(i).consensus_state(), &StateRequest { key }).await
+            self.ask(i, &self.subjects(i).consensus_state(), &StateRequest { key, current: true }).await
         }
 
         /// Waits until a node has this height.

@@ -78,7 +78,7 @@ impl Peers {
 
     /// A key of the ledger's state.
     pub async fn state(&self, key: &[u8]) -> Result<StateResponse, BusError> {
-        let request = StateRequest { key: key.to_vec() };
+        let request = StateRequest { key: key.to_vec(), current: false };
         self.bus.request_message(&self.subjects.consensus_state(), &request, QUICK).await
     }
 

@@ -150,6 +150,10 @@ pub struct FindResponse {
 pub struct StateRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub key: ::prost::alloc::vec::Vec<u8>,
+    /// Wait until the node has applied everything that was committed anywhere before this request (linearizable
+    /// read); otherwise its newest state, which may lag.
+    #[prost(bool, tag = "2")]
+    pub current: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StateResponse {

@@ -17,8 +17,22 @@ pub enum Write {
     Delete(Vec<u8>),
 }
 
-/// An ordered map of byte strings with one writer.
+/// The pairs of one moment: no later write shows in it, and no batch shows in part. Keep it short: what it shows cannot
+/// be reclaimed.
+pub trait KvView: Send + Sync {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
+    /// Up to `limit` pairs with `from <= key < to`, ascending.
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, KvError>;
+    /// The pair with the greatest key in `from <= key <= to`.
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Pair>, KvError>;
+}
+
+/// An ordered map of byte strings with one writer. While a batch is being written, single reads may see a part of it;
+/// whoever reads several pairs that belong together takes a [`Kv::view`].
 pub trait Kv: Send + Sync {
+    /// The pairs as they are now.
+    fn view(&self) -> Result<Box<dyn KvView>, KvError>;
     /// The newest value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
     /// Up to `limit` pairs with `from <= key < to`, ascending.

@@ -14,6 +14,7 @@ mod membership;
 mod notices;
 mod receipts;
 mod samples;
+mod snapshots;
 mod state_proofs;
 mod transactions;
 mod vectors;

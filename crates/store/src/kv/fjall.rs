@@ -1,7 +1,7 @@
 //! fjall: a log-structured store. One keyspace; a batch is one journal entry, so it is there whole or not at all.
 
-use consilium_domain::port::kv::{Kv, KvError, Write};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use consilium_domain::port::kv::{Kv, KvError, KvView, Pair, Write};
+use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use std::path::Path;
 
 /// Longest key: fjall panics on longer ones, and on the empty key.
@@ -26,31 +26,57 @@ impl FjallKv {
     }
 }
 
+fn pair(guard: Guard) -> Result<Pair, KvError> {
+    guard.into_inner().map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(failed)
+}
+
+/// The store at one moment.
+struct View {
+    snapshot: Snapshot,
+    pairs: Keyspace,
+}
+
+impl KvView for View {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        Ok(self.snapshot.get(&self.pairs, key).map_err(failed)?.map(|v| v.to_vec()))
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, KvError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        self.snapshot.range(&self.pairs, from..to).take(limit).map(pair).collect()
+    }
+
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Pair>, KvError> {
+        if from > to {
+            return Ok(None);
+        }
+        self.snapshot.range(&self.pairs, from..=to).next_back().map(pair).transpose()
+    }
+}
+
 impl Kv for FjallKv {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         Ok(self.pairs.get(key).map_err(failed)?.map(|v| v.to_vec()))
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KvError> {
+    fn view(&self) -> Result<Box<dyn KvView>, KvError> {
+        Ok(Box::new(View { snapshot: self.db.snapshot(), pairs: self.pairs.clone() }))
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, KvError> {
         if from >= to {
             return Ok(Vec::new());
         }
-        self.pairs
-            .range(from..to)
-            .take(limit)
-            .map(|pair| pair.into_inner().map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(failed))
-            .collect()
+        self.pairs.range(from..to).take(limit).map(pair).collect()
     }
 
-    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, KvError> {
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Pair>, KvError> {
         if from > to {
             return Ok(None);
         }
-        self.pairs
-            .range(from..=to)
-            .next_back()
-            .map(|pair| pair.into_inner().map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(failed))
-            .transpose()
+        self.pairs.range(from..=to).next_back().map(pair).transpose()
     }
 
     fn write(&self, batch: &[Write], durable: bool) -> Result<(), KvError> {

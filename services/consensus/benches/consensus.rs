@@ -1,0 +1,248 @@
+//! The ledger as four validators: real processes, a real nats-server on loopback, blocks durable before they count,
+//! all signatures verified. Beside CometBFT where its programs are installed (`scripts/cometbft.sh`).
+//!
+//! `cargo bench -p consilium-consensus --bench consensus -- [ledger-throughput] [ledger-records] [ledger-finality]`
+
+#[path = "consensus/comet.rs"]
+mod comet;
+#[path = "consensus/figures.rs"]
+mod figures;
+#[path = "../tests/net/mod.rs"]
+mod net;
+
+use anyhow::{Context, Result, bail};
+use comet::Comet;
+use consilium_contracts::v1::submit_response::Status;
+use consilium_domain::genesis::Params;
+use consilium_testkit::bench::wanted;
+use figures::{Figures, Report};
+use net::{Client, Net, batch};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+const VALIDATORS: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Submissions under way per organisation in the throughput runs.
+const IN_FLIGHT: usize = 192;
+/// Transactions of a second in the run at light load, all at its beginning: as CometBFT's load tool sends them.
+const LIGHT: usize = 20;
+
+fn main() -> Result<()> {
+    let names = ["ledger-throughput", "ledger-records", "ledger-finality"];
+    if !names.into_iter().any(wanted) {
+        bail!("no such benchmark here; there are {}", names.join(", "));
+    }
+    let seconds =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let (length, rounds) = (seconds("CONSILIUM_BENCH_SECONDS", 15), seconds("CONSILIUM_BENCH_ROUNDS", 2));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    let work = target.join("bench").join(format!("validators-{}", std::process::id()));
+    let outcome = runtime.block_on(all(&work, Duration::from_secs(length), rounds));
+    let _ = std::fs::remove_dir_all(&work);
+    outcome
+}
+
+async fn all(work: &Path, length: Duration, rounds: u64) -> Result<()> {
+    let comet = Comet::find();
+    if let Err(why) = &comet {
+        println!("peer CometBFT is missing: {why}");
+    }
+    let comet = comet.ok();
+    let (mut full, mut full_peer) = (Vec::new(), Vec::new());
+    let (mut light, mut light_peer) = (Vec::new(), Vec::new());
+    let size = batch(&genesis_for_size()?, 0, 0, 1)?.len();
+    for round in 0..rounds {
+        if wanted("ledger-throughput") {
+            full.push(saturated(&work.join(format!("full-{round}")), length, 1).await?);
+            if let Some(comet) = &comet {
+                full_peer.push(comet.run(&work.join("comet"), 4000, 1024, length, full.last())?);
+            }
+        }
+        if wanted("ledger-finality") {
+            light.push(lightly(&work.join(format!("light-{round}")), length).await?);
+            if let Some(comet) = &comet {
+                light_peer.push(comet.run(&work.join("comet"), LIGHT, 1024, length, None)?);
+            }
+        }
+    }
+    if wanted("ledger-throughput") {
+        throughput(&full, &full_peer, size, rounds)?;
+    }
+    if wanted("ledger-finality") {
+        finality(&light, &light_peer, size, rounds)?;
+    }
+    if wanted("ledger-records") {
+        let mut runs = Vec::new();
+        for round in 0..rounds {
+            runs.push(saturated(&work.join(format!("records-{round}")), length, 100).await?);
+        }
+        let rates: Vec<f64> = runs.iter().map(|r| r.rate() * 100.0).collect();
+        conditions(Report::new("ledger-records", "records/s", true), &runs, size)
+            .condition(
+                "batch",
+                "100 records per batch, one interop proof (4 attestations) per batch, all verified",
+            )
+            .finish(&rates, &[], &[])?;
+    }
+    Ok(())
+}
+
+fn genesis_for_size() -> Result<consilium_domain::genesis::Genesis> {
+    net::genesis(VALIDATORS, Params::default(), consilium_domain::Timestamp(1))
+}
+
+fn conditions(report: Report, runs: &[Figures], size: usize) -> Report {
+    let cpu: Vec<String> = runs.iter().map(|r| format!("{:.1} + {:.1}", r.cpu, r.cpu_transport)).collect();
+    report
+        .condition("validators", "4 processes and one nats-server on loopback, all on this machine")
+        .condition(
+            "ours does",
+            format!(
+                "transactions of {size} bytes (a batch with 4 attestations and the sender's signature: 5 Ed25519 \
+                 signatures, each verified by every validator); fdatasync of the write-ahead log before every vote, \
+                 proposal and answer; the client waits for the commit and gets an inclusion proof"
+            ),
+        )
+        .condition("our CPU seconds (validators + nats-server), per run", cpu.join(", "))
+}
+
+fn peer_conditions(report: Report, runs: &[Figures]) -> Report {
+    let cpu: Vec<String> = runs.iter().map(|r| format!("{:.1}", r.cpu)).collect();
+    report
+        .condition(
+            "peer does",
+            "kvstore application, transactions of 1024 bytes without signatures, fsync of its write-ahead log and block \
+             store (defaults), timeout_commit = 0s, broadcast_tx_sync: the client is answered before the commit; \
+             latency as its own report tool gives it (block time minus sending time)",
+        )
+        .condition("peer CPU seconds (4 nodes), per run", cpu.join(", "))
+}
+
+fn throughput(ours: &[Figures], peer: &[Figures], size: usize, rounds: u64) -> Result<()> {
+    let rates: Vec<f64> = ours.iter().map(Figures::rate).collect();
+    let theirs: Vec<f64> = peer.iter().map(Figures::rate).collect();
+    let report = conditions(Report::new("ledger-throughput", "transactions/s", true), ours, size);
+    let latency = |runs: &[Figures]| runs.iter().map(Figures::latencies).collect::<Vec<_>>().join("; ");
+    let report = peer_conditions(report, peer)
+        .condition("our latency at this load", latency(ours))
+        .condition("peer latency at this load", latency(peer))
+        .condition("our CPU per transaction", per_tx(ours))
+        .condition("peer CPU per transaction", per_tx(peer))
+        .condition("rounds", format!("{rounds}, ours and the peer in turn"));
+    report.finish(&rates, &theirs, &[])
+}
+
+fn per_tx(runs: &[Figures]) -> String {
+    let one =
+        |r: &Figures| format!("{:.0} us", (r.cpu + r.cpu_transport) * 1e6 / r.latencies.len().max(1) as f64);
+    runs.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn finality(ours: &[Figures], peer: &[Figures], size: usize, rounds: u64) -> Result<()> {
+    let all = |runs: &[Figures]| runs.iter().flat_map(|r| r.latencies.clone()).collect::<Vec<_>>();
+    let report = conditions(Report::new("ledger-finality", "ms", false), ours, size);
+    peer_conditions(report, peer)
+        .condition("load", format!("{LIGHT} transactions at the beginning of each second"))
+        .condition(
+            "measured",
+            "from submitting to the answer that the transaction is committed, at the client",
+        )
+        .condition("rounds", format!("{rounds}, ours and the peer in turn"))
+        .finish(&all(ours), &all(peer), &[99])
+}
+
+async fn consortium(dir: &Path) -> Result<(Net, Vec<Client>)> {
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_consilium-consensus"));
+    let mut net = Net::found(dir, VALIDATORS, Params::default(), &binary, false)?;
+    let mut clients = Vec::new();
+    for i in 0..VALIDATORS {
+        net.start(i)?;
+    }
+    for i in 0..VALIDATORS {
+        let client = net.client(i).await?;
+        client.reach(3, PATIENCE).await.with_context(|| net.log(i))?;
+        clients.push(client);
+    }
+    Ok((net, clients))
+}
+
+/// As many transactions as the validators take.
+async fn saturated(dir: &Path, length: Duration, records: u32) -> Result<Figures> {
+    let (net, clients) = consortium(dir).await?;
+    // Signed before the clock runs; more than will be needed.
+    let most = usize::try_from(length.as_secs())? * 3000 / VALIDATORS;
+    let mut all = Vec::new();
+    for i in 0..VALIDATORS {
+        let one = |number| batch(&net.genesis, i, number, records);
+        all.push(Arc::new((0..most as u64).map(one).collect::<Result<Vec<_>>>()?));
+    }
+    let (stop, cpu) = (Arc::new(AtomicBool::new(false)), net.cpu()?);
+    let start = net.clock.monotonic();
+    let mut tasks = Vec::new();
+    for (client, txs) in clients.iter().zip(&all) {
+        let next = Arc::new(AtomicU64::new(0));
+        for _ in 0..IN_FLIGHT {
+            let (client, txs, next, stop) =
+                (client.clone(), Arc::clone(txs), Arc::clone(&next), Arc::clone(&stop));
+            let clock = Arc::clone(&net.clock);
+            tasks.push(tokio::spawn(async move {
+                let mut latencies = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let at = usize::try_from(next.fetch_add(1, Ordering::Relaxed))?;
+                    let Some(tx) = txs.get(at).cloned() else { break };
+                    let sent = clock.monotonic();
+                    let answer = client.submit(tx, PATIENCE).await?;
+                    if answer.status() != Status::Committed {
+                        bail!("a transaction was not committed: {:?} {:?}", answer.status(), answer.failure);
+                    }
+                    latencies.push((clock.monotonic() - sent).as_secs_f64() * 1e3);
+                }
+                Ok(latencies)
+            }));
+        }
+    }
+    tokio::time::sleep(length).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut latencies = Vec::new();
+    for task in tasks {
+        latencies.extend(task.await??);
+    }
+    let took = net.clock.monotonic() - start;
+    let after = net.cpu()?;
+    Ok(Figures { latencies, took, cpu: after.0 - cpu.0, cpu_transport: after.1 - cpu.1 })
+}
+
+/// A few transactions a second.
+async fn lightly(dir: &Path, length: Duration) -> Result<Figures> {
+    let (net, clients) = consortium(dir).await?;
+    let cpu = net.cpu()?;
+    let start = net.clock.monotonic();
+    let mut tasks = Vec::new();
+    for second in 0..length.as_secs() {
+        for k in 0..LIGHT {
+            let i = k % VALIDATORS;
+            let tx = batch(&net.genesis, i, second * 1000 + k as u64, 1)?;
+            let (client, clock) = (clients.get(i).context("a client")?.clone(), Arc::clone(&net.clock));
+            tasks.push(tokio::spawn(async move {
+                let sent = clock.monotonic();
+                let answer = client.submit(tx, PATIENCE).await?;
+                if answer.status() != Status::Committed {
+                    bail!("a transaction was not committed: {:?}", answer.failure);
+                }
+                Ok((clock.monotonic() - sent).as_secs_f64() * 1e3)
+            }));
+        }
+        let due = start + Duration::from_secs(second + 1);
+        tokio::time::sleep(due.saturating_sub(net.clock.monotonic())).await;
+    }
+    let mut latencies = Vec::new();
+    for task in tasks {
+        latencies.push(task.await??);
+    }
+    let (took, after) = (net.clock.monotonic() - start, net.cpu()?);
+    Ok(Figures { latencies, took, cpu: after.0 - cpu.0, cpu_transport: after.1 - cpu.1 })
+}
