@@ -23,6 +23,7 @@ pub use model::{Primitive, TypeId, TypeKind};
 pub(crate) use search_params::top_level_alternatives as alternatives;
 
 use crate::package::PackageError;
+use crate::tape::{ends, key_hash, same};
 
 /// Changes whenever a rule of the validator changes: it enters [`Schema::digest`], so that two
 /// verdicts with one digest come from one set of rules.
@@ -87,6 +88,56 @@ pub struct Schema {
     documents: Vec<Document>,
     /// Rows of `value_sets`, sorted by url.
     sets_by_url: Vec<u16>,
+    /// Open-addressing table over the names of types: 0 = free, else id + 1; its length is a power of two. Made from
+    /// `types`, not stored.
+    name_table: Vec<u16>,
+    /// What `buckets` point to, at the same positions. Made from `buckets` and `slots`, not stored.
+    places: Vec<Place>,
+}
+
+/// A property name as [`ends`] gives it, with its slot, so that a look-up reads one place.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    head: u64,
+    tail: u64,
+    len: u32,
+    /// 0 = free, else slot + 1.
+    slot: u8,
+}
+
+/// The JSON properties of one type, for looking up many.
+#[derive(Clone, Copy)]
+pub(crate) struct Properties<'s> {
+    places: &'s [Place],
+    slots: &'s [Slot],
+    pool: &'s [u8],
+}
+
+impl<'s> Properties<'s> {
+    /// The slot under a name with its [`key_hash`], and its position among the type's slots.
+    #[inline]
+    pub(crate) fn find(&self, hash: u32, key: &[u8]) -> Option<(u8, &'s Slot)> {
+        let mask = self.places.len().checked_sub(1)?;
+        let mut at = hash as usize & mask;
+        let (head, tail) = ends(key);
+        loop {
+            // A table is never full, so the search ends at a free place.
+            let place = self.places.get(at)?;
+            let index = place.slot.checked_sub(1)?;
+            if place.head == head && place.tail == tail && place.len as usize == key.len() {
+                let slot = self.slots.get(usize::from(index))?;
+                if key.len() <= 16 || self.name(slot) == Some(key) {
+                    return Some((index, slot));
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn name(&self, slot: &Slot) -> Option<&'s [u8]> {
+        let at = slot.name.at as usize;
+        self.pool.get(at..at.saturating_add(slot.name.len as usize))
+    }
 }
 
 /// A JSON property of a type, resolved.
@@ -153,8 +204,16 @@ impl Schema {
 
     /// The type called `name`: `Patient`, `HumanName`, `Patient.contact`, `date`.
     pub fn type_named(&self, name: &str) -> Option<TypeId> {
-        let at = self.by_name.binary_search_by(|&id| self.type_name(TypeId(id)).cmp(name)).ok()?;
-        self.by_name.get(at).map(|&id| TypeId(id))
+        let mask = self.name_table.len().checked_sub(1)?;
+        let mut at = key_hash(name.as_bytes()) as usize & mask;
+        loop {
+            // The table is never full, so the search ends at a free place.
+            let id = TypeId(self.name_table.get(at)?.checked_sub(1)?);
+            if same(self.type_name(id).as_bytes(), name.as_bytes()) {
+                return Some(id);
+            }
+            at = (at + 1) & mask;
+        }
     }
 
     /// The resource type called `name`, abstract ones excluded.
@@ -256,18 +315,15 @@ impl Schema {
     /// The slot under `key` and its position among the type's slots.
     #[inline]
     pub(crate) fn slot(&self, def: &TypeDef, key: &[u8]) -> Option<(u8, &Slot)> {
-        let buckets = def.buckets.of(&self.buckets);
-        let slots = def.slots.of(&self.slots);
-        let mask = buckets.len().checked_sub(1)?;
-        let mut at = key_hash(key) as usize & mask;
-        loop {
-            // A table is never full, so the search ends at a free bucket.
-            let index = buckets.get(at)?.checked_sub(1)?;
-            let slot = slots.get(usize::from(index))?;
-            if self.str(slot.name).as_bytes() == key {
-                return Some((index, slot));
-            }
-            at = (at + 1) & mask;
+        self.properties(def).find(key_hash(key), key)
+    }
+
+    #[inline]
+    pub(crate) fn properties(&self, def: &TypeDef) -> Properties<'_> {
+        Properties {
+            places: def.buckets.of(&self.places),
+            slots: def.slots.of(&self.slots),
+            pool: self.pool.as_bytes(),
         }
     }
 
@@ -325,7 +381,37 @@ impl Schema {
         run.of(&self.names).iter().map(|s| self.str(*s))
     }
 
+    /// The tables that are made of others.
+    fn index(&mut self) {
+        let mut places = vec![Place::default(); self.buckets.len()];
+        for def in &self.types {
+            let (buckets, slots) = (def.buckets.of(&self.buckets), def.slots.of(&self.slots));
+            for (place, &bucket) in places.iter_mut().skip(def.buckets.at as usize).zip(buckets) {
+                let Some(slot) = usize::from(bucket).checked_sub(1).and_then(|at| slots.get(at)) else {
+                    continue;
+                };
+                let name = self.str(slot.name).as_bytes();
+                let (head, tail) = ends(name);
+                *place = Place { head, tail, len: slot.name.len, slot: bucket };
+            }
+        }
+        self.places = places;
+        let size = (self.types.len() * 2).next_power_of_two().max(2);
+        let mut table = vec![0u16; size];
+        for (id, def) in (0u16..NONE).zip(&self.types) {
+            let mut at = key_hash(self.str(def.name).as_bytes()) as usize & (size - 1);
+            while table.get(at).is_some_and(|&taken| taken != 0) {
+                at = (at + 1) & (size - 1);
+            }
+            if let Some(place) = table.get_mut(at) {
+                *place = id + 1;
+            }
+        }
+        self.name_table = table;
+    }
+
     fn seal(&mut self) {
+        self.index();
         let mut hash = Sha256::new();
         hash.update(b"consilium/fhir-schema/v1\0");
         hash.update(RULE_SET.as_bytes());
@@ -335,16 +421,4 @@ impl Schema {
         }
         self.digest = hash.finalize().into();
     }
-}
-
-/// Hash of a property name: its ends and its length decide.
-#[inline]
-pub(crate) fn key_hash(key: &[u8]) -> u32 {
-    let word = |bytes: &[u8]| bytes.iter().fold(0u64, |w, &b| (w << 8) | u64::from(b));
-    let (head, tail) = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
-        _ => (word(key), 0),
-    };
-    let mix = (head ^ tail.rotate_left(29) ^ key.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mix >> 40) as u32
 }

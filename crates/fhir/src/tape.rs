@@ -20,12 +20,15 @@
 
 mod cursor;
 mod error;
+mod key;
 mod lines;
 mod parser;
+mod scan;
 mod string;
 
 pub use cursor::{Children, Cursor};
 pub use error::{ParseError, ParseErrorKind};
+pub(crate) use key::{ends, hash as key_hash, same};
 pub use lines::{LineTable, Position};
 pub use string::unescape;
 
@@ -77,13 +80,18 @@ pub(crate) const FLAG_ESCAPED: u8 = 1;
 /// The key contains a backslash and must be decoded.
 pub(crate) const FLAG_KEY_ESCAPED: u8 = 2;
 
-/// One JSON value: 20 bytes, offsets into the input.
+/// Every byte of the string is printable ASCII without blanks, as written: `!` to `~`, no escape.
+pub(crate) const FLAG_PLAIN: u8 = 4;
+
+/// One JSON value: 24 bytes, offsets into the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
     /// Length of the raw key, without its quotes.
     pub(crate) key_len: u16,
+    /// [`key_hash`] of the decoded key.
+    pub(crate) key_hash: u32,
     /// Offset of the first byte inside the key's quotes, or [`NO_KEY`].
     pub(crate) key: u32,
     /// Offset of the token's first byte (a string's opening quote).
@@ -193,9 +201,18 @@ impl<'a> Tape<'a> {
         Position::of(self.input.as_bytes(), offset)
     }
 
-    pub(crate) fn node(&self, id: NodeId) -> Node {
-        const OUTSIDE: Node =
-            Node { kind: Kind::Null, flags: 0, key_len: 0, key: NO_KEY, start: 0, end: 0, next: 0 };
-        self.nodes.get(id.index()).copied().unwrap_or(OUTSIDE)
+    #[inline]
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
+        static OUTSIDE: Node = Node {
+            kind: Kind::Null,
+            flags: 0,
+            key_len: 0,
+            key_hash: 0,
+            key: NO_KEY,
+            start: 0,
+            end: 0,
+            next: 0,
+        };
+        self.nodes.get(id.index()).unwrap_or(&OUTSIDE)
     }
 }

@@ -4,6 +4,7 @@ mod container;
 mod found;
 mod member;
 mod unchecked;
+mod urls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,12 +16,13 @@ use crate::rules;
 use crate::rules::conformance::Registry;
 use crate::rules::questionnaire::Form;
 use crate::schema::{Schema, Slot, Special, System, TypeDef, TypeId, TypeKind};
-use crate::tape::{Cursor, Kind, NodeId, Tape};
+use crate::tape::{Cursor, Kind, NodeId, Tape, key_hash, same};
 use crate::validate::Options;
 
 pub(crate) use container::{Contained, Container, ReferenceUse};
 pub(crate) use found::Found;
 pub(crate) use unchecked::Unchecked;
+pub(crate) use urls::UrlIndex;
 
 /// The first moment of a day in UTC.
 fn midnight(day: &str) -> Option<Temporal> {
@@ -78,6 +80,9 @@ pub(crate) struct Walk<'v, 't, 'a> {
     /// From the innermost resource that is no contained one down to the current object.
     pub trail: Vec<Step>,
     pub containers: Vec<Container<'a>>,
+    /// Emptied ones, for their memory.
+    spare: Vec<Container<'a>>,
+    spare_trails: Vec<Vec<Step>>,
     pub bundles: Vec<rules::bundle::Index<'t, 'a>>,
     /// Links inside narratives, with the narrative that holds them.
     pub anchors: Vec<(NodeId, String)>,
@@ -115,6 +120,8 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             unchecked: Unchecked::default(),
             trail: Vec::new(),
             containers: Vec::new(),
+            spare: Vec::new(),
+            spare_trails: Vec::new(),
             bundles: Vec::new(),
             anchors: Vec::new(),
             depth: 0,
@@ -139,6 +146,9 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
 
     /// The value of this leaf is unknown; counts the check that is not made.
     pub(crate) fn is_withheld(&mut self, node: NodeId) -> bool {
+        if self.withheld.is_empty() {
+            return false;
+        }
         let withheld = self.withheld.binary_search(&node).is_ok();
         self.unevaluated.withheld += u64::from(withheld);
         withheld
@@ -182,7 +192,8 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             return;
         }
         self.root_resource = node.id();
-        let trail = std::mem::take(&mut self.trail);
+        let inner = self.spare_trails.pop().unwrap_or_default();
+        let trail = std::mem::replace(&mut self.trail, inner);
         self.open_container(node);
         let bundle = matches!(def.special, Special::Bundle | Special::Parameters);
         if bundle {
@@ -194,7 +205,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         if bundle {
             self.close_bundle();
         }
-        self.trail = trail;
+        self.spare_trails.push(std::mem::replace(&mut self.trail, trail));
         (self.resource, self.root_resource) = outer;
     }
 
@@ -214,32 +225,35 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         let resource = def.kind == TypeKind::Resource;
         let schema = self.schema;
         let children = schema.children(def);
+        let properties = schema.properties(def);
         let mut seen = 0u64;
         let mut chosen = [u8::MAX; 64];
         let mut only_id = true;
         let mut id = None;
         for member in node.children() {
-            let raw = member.raw_key().unwrap_or_default();
-            if raw == "resourceType" && resource {
+            let raw = member.key_bytes();
+            if resource && same(raw, b"resourceType") {
                 continue;
             }
-            if raw == "id" {
+            if same(raw, b"id") {
                 id = Some(member);
             } else {
                 only_id = false;
             }
-            let (bare, beside) = match raw.as_bytes().split_first() {
-                Some((b'_', rest)) => (rest, true),
-                _ => (raw.as_bytes(), false),
+            let (found, beside) = match raw.split_first() {
+                Some((b'_', bare)) => (properties.find(key_hash(bare), bare), true),
+                _ => (properties.find(member.node().key_hash, raw), false),
             };
-            let Some((index, slot)) = schema.slot(def, bare) else {
+            let Some((index, slot)) = found else {
                 self.unknown_member(member, def);
                 continue;
             };
             let Some(child) = children.get(usize::from(slot.child)) else { continue };
             let bit = 1u64 << (slot.child & 63);
-            if let Some(before) = chosen.get_mut(usize::from(slot.child)) {
-                if child.choice && seen & bit != 0 && *before != index {
+            if child.choice
+                && let Some(before) = chosen.get_mut(usize::from(slot.child))
+            {
+                if seen & bit != 0 && *before != index {
                     let text = format!("`{}[x]` has more than one type; keep one", schema.str(child.name));
                     self.error(member, IssueCode::Structure, "fhir.choice.twice", text);
                 }

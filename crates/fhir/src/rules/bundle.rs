@@ -9,16 +9,15 @@ use crate::report::{IssueCode, Severity};
 use crate::rules::primitive::is_absolute;
 use crate::tape::{Cursor, Kind, NodeId};
 use crate::validate::References;
-use crate::walk::{ReferenceUse, Walk};
+use crate::walk::{ReferenceUse, UrlIndex, Walk};
 
 /// What a bundle knows of its entries.
 pub(crate) struct Index<'t, 'a> {
     kind: Cow<'a, str>,
     entries: Vec<Entry<'t, 'a>>,
-    /// Entry numbers sorted by full url, then by number.
-    by_url: Vec<u32>,
-    /// References by the resource that holds them.
-    uses: Vec<(NodeId, Vec<ReferenceUse<'a>>)>,
+    urls: UrlIndex,
+    /// References with the resource that holds them.
+    uses: Vec<(NodeId, ReferenceUse<'a>)>,
 }
 
 struct Entry<'t, 'a> {
@@ -76,15 +75,12 @@ impl<'t, 'a> Index<'t, 'a> {
     }
 
     fn of(kind: Cow<'a, str>, entries: Vec<Entry<'t, 'a>>) -> Self {
-        let mut by_url: Vec<u32> = (0u32..).zip(&entries).map(|(at, _)| at).collect();
-        by_url.sort_by(|a, b| url_at(&entries, *a).cmp(&url_at(&entries, *b)).then(a.cmp(b)));
-        Index { kind, entries, by_url, uses: Vec::new() }
+        let urls = UrlIndex::new(entries.iter().map(|e| e.full_url.as_deref()));
+        Index { kind, entries, urls, uses: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, resource: NodeId, uses: Vec<ReferenceUse<'a>>) {
-        if !uses.is_empty() {
-            self.uses.push((resource, uses));
-        }
+    pub(crate) fn add(&mut self, resource: NodeId, uses: impl Iterator<Item = ReferenceUse<'a>>) {
+        self.uses.extend(uses.map(|used| (resource, used)));
     }
 
     /// The number of a resource among the entries that hold one of its type; `None` for a resource
@@ -101,9 +97,7 @@ impl<'t, 'a> Index<'t, 'a> {
 
     /// First entry under a full url.
     fn by_full_url(&self, url: &str) -> Option<&Entry<'t, 'a>> {
-        let at = self.by_url.partition_point(|&e| url_at(&self.entries, e) < Some(url));
-        let entry = self.entries.get(*self.by_url.get(at)? as usize)?;
-        (entry.full_url.as_deref() == Some(url)).then_some(entry)
+        self.entries.get(self.urls.find(url, |entry| url_at(&self.entries, entry))?)
     }
 
     /// The resource that `url` refers to from the resource at `from`.
@@ -130,8 +124,8 @@ impl<'t, 'a> Index<'t, 'a> {
     }
 }
 
-fn url_at<'e>(entries: &'e [Entry<'_, '_>], at: u32) -> Option<&'e str> {
-    entries.get(at as usize).and_then(|e| e.full_url.as_deref())
+fn url_at<'e>(entries: &'e [Entry<'_, '_>], at: usize) -> Option<&'e str> {
+    entries.get(at).and_then(|e| e.full_url.as_deref())
 }
 
 impl<'t, 'a> Walk<'_, 't, 'a> {
@@ -147,11 +141,15 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
             return; // what a parameter refers to may stand in the outer bundle
         }
         reach::check(self, &index);
-        for (resource, uses) in &index.uses {
-            let entry = index.by_resource(*resource);
-            for used in uses {
-                resolve(self, &index, entry, used);
-            }
+        // Those of one resource follow each other.
+        let mut holder = None;
+        for (resource, used) in &index.uses {
+            let entry = match holder {
+                Some((known, entry)) if known == *resource => entry,
+                _ => index.by_resource(*resource),
+            };
+            holder = Some((*resource, entry));
+            resolve(self, &index, entry, used);
         }
     }
 }
@@ -303,7 +301,7 @@ fn entry_rules<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, index: &Index<'t, 'a>, entry
     }
     let Some(url_node) = node.get("fullUrl") else { return };
     let Some(url) = entry.full_url.as_deref().filter(|u| !u.is_empty()) else { return };
-    if url.contains("/_history/") {
+    if reference::version_at(url).is_some() {
         let text = "a full url names no version; remove `/_history/…`";
         walk.invariant(url_node, rule!("bdl-8"), text);
     }
@@ -324,7 +322,7 @@ fn entry_rules<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, index: &Index<'t, 'a>, entry
 
 /// bdl-7: a full url occurs once, but for different versions.
 fn unique_urls<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, index: &Index<'t, 'a>) {
-    if index.is(&["history"]) {
+    if index.is(&["history"]) || !index.urls.has_repeated(|entry| url_at(&index.entries, entry)) {
         return;
     }
     let mut keys: Vec<(&str, Cow<'_, str>, usize)> = index

@@ -41,10 +41,15 @@ pub(crate) fn program(schema: &Schema, key: &str, source: &str, expression: &str
 }
 
 /// The constraints of `run` on the element at `node`.
+#[inline]
 pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, ty: TypeId, run: Run) {
-    if run.len == 0 || !walk.options.invariants {
-        return;
+    // Most elements have none of their own.
+    if run.len > 0 && walk.options.invariants {
+        each(walk, node, ty, run);
     }
+}
+
+fn each<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, ty: TypeId, run: Run) {
     let schema = walk.schema;
     let programs = run.of(walk.programs);
     for (row, program) in run.of(schema.invariants()).iter().zip(programs) {

@@ -47,6 +47,16 @@ pub(crate) fn fault(primitive: Primitive, text: &str) -> Option<&'static str> {
     }
 }
 
+/// As [`fault`], of text that is known to be printable ASCII without blanks.
+pub(crate) fn fault_of_plain(primitive: Primitive, text: &str) -> Option<&'static str> {
+    match primitive {
+        Primitive::Code => None,
+        Primitive::Uri | Primitive::Url | Primitive::Canonical => scheme(text),
+        Primitive::String | Primitive::Markdown => length(text),
+        _ => fault(primitive, text),
+    }
+}
+
 fn integer(bytes: &[u8], least: i64) -> Option<&'static str> {
     let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -65,13 +75,16 @@ fn integer(bytes: &[u8], least: i64) -> Option<&'static str> {
 }
 
 fn string(text: &str) -> Option<&'static str> {
-    if text.len() > MAX_STRING {
-        return Some("a string may have at most 1048576 bytes");
-    }
-    if text.bytes().any(|b| b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r')) {
+    // Without an early end, so that many bytes are looked at at once.
+    let bad = |bad, b: &u8| bad | ((*b < 0x20) & (*b != b'\t') & (*b != b'\n') & (*b != b'\r'));
+    if text.as_bytes().iter().fold(false, bad) {
         return Some("a string may hold no control characters but tab, line feed and carriage return");
     }
-    None
+    length(text)
+}
+
+fn length(text: &str) -> Option<&'static str> {
+    (text.len() > MAX_STRING).then_some("a string may have at most 1048576 bytes")
 }
 
 fn code(text: &str) -> Option<&'static str> {
@@ -95,10 +108,13 @@ pub(crate) fn is_id(text: &str) -> bool {
 }
 
 fn uri(text: &str) -> Option<&'static str> {
-    let plain = text.bytes().all(|b| matches!(b, 0x21..=0x7e));
-    if !plain && text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Some("a uri holds no blanks; write them as `%20`");
     }
+    scheme(text)
+}
+
+fn scheme(text: &str) -> Option<&'static str> {
     if text.starts_with("urn:oid:") && !is_oid(text) {
         return Some("after `urn:oid:` come numbers without leading zero between dots");
     }
@@ -134,10 +150,11 @@ pub(crate) fn is_uuid_urn(text: &str) -> bool {
 
 /// Whether `text` begins with a scheme (RFC 3986 section 3.1) and a colon.
 pub(crate) fn is_absolute(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once(':') else { return false };
-    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
-        && !rest.is_empty()
+    let bytes = text.as_bytes();
+    let scheme = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    // Schemes are short, so the colon is near.
+    let colon = bytes.iter().position(|b| !scheme(b)).filter(|&at| at > 0 && at + 1 < bytes.len());
+    bytes.first().is_some_and(u8::is_ascii_alphabetic) && colon.is_some_and(|at| bytes.get(at) == Some(&b':'))
 }
 
 /// Value of exactly `count` digits, and what follows.
@@ -231,13 +248,18 @@ fn instant(bytes: &[u8]) -> Option<&'static str> {
 }
 
 fn base64(bytes: &[u8]) -> Option<&'static str> {
+    // The usual form, without blanks: looked at in one go, because it may be long.
+    let unpadded = bytes.strip_suffix(b"=").map_or(bytes, |one| one.strip_suffix(b"=").unwrap_or(one));
+    if bytes.len().is_multiple_of(4) && unpadded.iter().fold(true, |good, &b| good & is_base64(b)) {
+        return None;
+    }
     let mut count = 0usize;
     let mut padding = 0usize;
     for &b in bytes {
         match b {
             b' ' | b'\t' | b'\n' | b'\r' => continue,
             b'=' => padding += 1,
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' if padding == 0 => {}
+            _ if padding == 0 && is_base64(b) => {}
             _ => return Some("this is no base64: it uses A-Z, a-z, 0-9, `+`, `/` and `=` at its end"),
         }
         count += 1;
@@ -246,6 +268,16 @@ fn base64(bytes: &[u8]) -> Option<&'static str> {
         return Some("this base64 is cut short or wrongly padded; its length is a multiple of four");
     }
     None
+}
+
+/// Without branches, so that many bytes are looked at at once.
+#[inline]
+fn is_base64(b: u8) -> bool {
+    (b.wrapping_sub(b'A') < 26)
+        | (b.wrapping_sub(b'a') < 26)
+        | (b.wrapping_sub(b'0') < 10)
+        | (b == b'+')
+        | (b == b'/')
 }
 
 /// Decoded length of base64 that has passed [`fault`].

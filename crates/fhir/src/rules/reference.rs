@@ -95,6 +95,9 @@ pub(crate) fn allowed(schema: &Schema, targets: Run, name: &str) -> bool {
 
 /// `Type` of `Type/id`, also at the end of an absolute url and before `/_history/v`.
 pub(crate) fn implied_type(url: &str) -> Option<&str> {
+    if url.starts_with("urn:uuid:") || url.starts_with("urn:oid:") {
+        return None; // most references inside bundles; they hold no type
+    }
     let url = unversioned(url);
     let (head, id) = url.rsplit_once('/')?;
     let name = head.rsplit('/').next()?;
@@ -105,8 +108,23 @@ pub(crate) fn implied_type(url: &str) -> Option<&str> {
 
 /// Without `/_history/v` and fragment.
 pub(crate) fn unversioned(url: &str) -> &str {
-    let url = url.split('#').next().unwrap_or(url);
-    url.split_once("/_history/").map_or(url, |(head, _)| head)
+    let url = match memchr::memchr(b'#', url.as_bytes()) {
+        Some(at) => url.get(..at).unwrap_or(url),
+        None => url,
+    };
+    match version_at(url) {
+        Some(at) => url.get(..at).unwrap_or(url),
+        None => url,
+    }
+}
+
+/// Where `/_history/` stands.
+pub(crate) fn version_at(url: &str) -> Option<usize> {
+    let bytes = url.as_bytes();
+    memchr::memchr_iter(b'_', bytes).find_map(|at| {
+        let slash = at.checked_sub(1)?;
+        bytes.get(slash..)?.starts_with(b"/_history/").then_some(slash)
+    })
 }
 
 /// `Type?search`: resolved by the server that processes the transaction
@@ -123,10 +141,10 @@ pub(crate) fn is_conditional(url: &str) -> bool {
 pub(crate) fn collect<'t, 'a>(
     walk: &mut Walk<'_, 't, 'a>,
     node: Cursor<'t, 'a>,
-    uses: Vec<ReferenceUse<'a>>,
+    uses: &mut Vec<ReferenceUse<'a>>,
 ) {
     match walk.bundles.last_mut() {
-        Some(bundle) => bundle.add(node.id(), uses),
+        Some(bundle) => bundle.add(node.id(), uses.drain(..)),
         None => {
             for used in uses.iter().filter(|u| is_conditional(&u.url) && !is_absolute(&u.url)) {
                 let at = walk.tape.cursor(used.node);

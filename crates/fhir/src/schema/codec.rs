@@ -9,7 +9,7 @@ use super::model::{
 };
 use super::{PackageInfo, RULE_SET, Schema, SchemaError};
 
-const MAGIC: &[u8] = b"consilium-fhir-schema\x03";
+const MAGIC: &[u8] = b"consilium-fhir-schema\x04";
 
 pub(super) fn encode(schema: &Schema) -> Vec<u8> {
     let mut w = MAGIC.to_vec();
@@ -51,7 +51,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Schema, SchemaError> {
         if String::take(&mut r)? != RULE_SET {
             return None;
         }
-        let schema = Schema {
+        let mut schema = Schema {
             digest: <[u8; 32]>::take(&mut r)?,
             packages: Vec::take(&mut r)?,
             unresolved: Vec::take(&mut r)?,
@@ -74,7 +74,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Schema, SchemaError> {
             concepts: Vec::take(&mut r)?,
             documents: Vec::take(&mut r)?,
             sets_by_url: Vec::take(&mut r)?,
+            name_table: Vec::new(),
+            places: Vec::new(),
         };
+        schema.index();
         r.is_empty().then_some(schema)
     };
     read().ok_or(SchemaError::Cache)

@@ -6,10 +6,10 @@ use super::model::{
     Child, Definition, Global, Invariant, NONE, Primitive, Run, Slot, Special, Str, Strength, TypeDef,
     TypeKind,
 };
-use super::{PackageInfo, Schema, SchemaError, key_hash, knowledge, profiles, search_params, terminology};
+use super::{PackageInfo, Schema, SchemaError, knowledge, profiles, search_params, terminology};
 use crate::deid;
 use crate::package::{Package, PackageError};
-use crate::tape::{Cursor, Limits, Tape};
+use crate::tape::{Cursor, Limits, Tape, key_hash};
 
 const TYPE_PREFIX: &str = "http://hl7.org/fhir/StructureDefinition/";
 const BEST_PRACTICE: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-bestpractice";

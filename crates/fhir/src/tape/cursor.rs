@@ -3,17 +3,20 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{FLAG_ESCAPED, FLAG_KEY_ESCAPED, Kind, NO_KEY, Node, NodeId, Position, Tape, unescape};
+use super::{
+    FLAG_ESCAPED, FLAG_KEY_ESCAPED, FLAG_PLAIN, Kind, NO_KEY, Node, NodeId, Position, Tape, same, unescape,
+};
 
-/// A place in a tape: two words, copied freely.
+/// A place in a tape: three words, copied freely.
 #[derive(Clone, Copy)]
 pub struct Cursor<'t, 'a> {
     tape: &'t Tape<'a>,
     id: NodeId,
-    node: Node,
+    node: &'t Node,
 }
 
 impl<'t, 'a> Cursor<'t, 'a> {
+    #[inline]
     pub(super) fn new(tape: &'t Tape<'a>, id: NodeId) -> Self {
         Cursor { tape, id, node: tape.node(id) }
     }
@@ -24,16 +27,19 @@ impl<'t, 'a> Cursor<'t, 'a> {
     }
 
     /// The node's id, to come back with [`Tape::cursor`].
+    #[inline]
     pub fn id(self) -> NodeId {
         self.id
     }
 
     /// What the value is.
+    #[inline]
     pub fn kind(self) -> Kind {
         self.node.kind
     }
 
-    pub(crate) fn node(self) -> Node {
+    #[inline]
+    pub(crate) fn node(self) -> &'t Node {
         self.node
     }
 
@@ -52,28 +58,46 @@ impl<'t, 'a> Cursor<'t, 'a> {
         self.tape.input.get(start..start + usize::from(self.node.key_len))
     }
 
+    /// The key as written, as bytes; empty if there is none.
+    #[inline]
+    pub(crate) fn key_bytes(self) -> &'a [u8] {
+        let start = self.node.key as usize;
+        let end = start.saturating_add(usize::from(self.node.key_len));
+        self.tape.input.as_bytes().get(start..end).unwrap_or_default()
+    }
+
+    /// The text is printable ASCII without blanks or escapes.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        self.node.flags & FLAG_PLAIN != 0
+    }
+
     /// Byte offset of the key's opening quote, if there is a key.
     pub fn key_offset(self) -> Option<usize> {
         (self.node.key != NO_KEY).then(|| (self.node.key as usize).saturating_sub(1))
     }
 
     /// Byte offset of the value's first byte.
+    #[inline]
     pub fn start(self) -> usize {
         self.node.start as usize
     }
 
     /// Byte offset just after the value's last byte.
+    #[inline]
     pub fn end(self) -> usize {
         self.node.end as usize
     }
 
     /// The value exactly as written: a string with quotes and escapes, a number with all its
     /// digits, an object or array from bracket to bracket.
+    #[inline]
     pub fn token(self) -> &'a str {
         self.tape.input.get(self.start()..self.end()).unwrap_or_default()
     }
 
     /// The inside of a string as written, escapes not decoded; `None` if no string.
+    #[inline]
     pub fn raw_str(self) -> Option<&'a str> {
         if self.node.kind != Kind::String {
             return None;
@@ -82,6 +106,7 @@ impl<'t, 'a> Cursor<'t, 'a> {
     }
 
     /// The decoded string; `None` if no string. Borrows the input unless there is an escape.
+    #[inline]
     pub fn as_str(self) -> Option<Cow<'a, str>> {
         let raw = self.raw_str()?;
         Some(if self.node.flags & FLAG_ESCAPED != 0 { unescape(raw) } else { Cow::Borrowed(raw) })
@@ -102,6 +127,7 @@ impl<'t, 'a> Cursor<'t, 'a> {
     }
 
     /// The values directly inside an object or array, in document order; none for scalars.
+    #[inline]
     pub fn children(self) -> Children<'t, 'a> {
         let (at, end) = if self.node.kind.is_scalar() { (0, 0) } else { (self.id.0 + 1, self.node.next) };
         Children { tape: self.tape, at, end }
@@ -113,11 +139,13 @@ impl<'t, 'a> Cursor<'t, 'a> {
     }
 
     /// No value inside.
+    #[inline]
     pub fn has_no_children(self) -> bool {
         self.node.next == self.id.0 + 1
     }
 
     /// The member of an object under `key`; `None` if absent or if this is no object. O(members).
+    #[inline]
     pub fn get(self, key: &str) -> Option<Cursor<'t, 'a>> {
         if self.node.kind != Kind::Object {
             return None;
@@ -134,14 +162,16 @@ impl<'t, 'a> Cursor<'t, 'a> {
     }
 
     /// Whether the value stands under `key`.
+    #[inline]
     pub fn key_is(self, key: &str) -> bool {
         if self.node.flags & FLAG_KEY_ESCAPED != 0 {
             return self.key().is_some_and(|k| k == key);
         }
-        self.raw_key() == Some(key)
+        same(self.key_bytes(), key.as_bytes()) && self.node.key != NO_KEY
     }
 
     /// Whether this is a string equal to `text`.
+    #[inline]
     pub fn str_is(self, text: &str) -> bool {
         if self.node.flags & FLAG_ESCAPED != 0 {
             return self.as_str().is_some_and(|s| s == text);

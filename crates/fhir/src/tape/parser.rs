@@ -1,7 +1,9 @@
 //! The one pass over the input: an explicit stack, no recursion.
 
+use super::key::{hash, same};
 use super::{
-    FLAG_ESCAPED, FLAG_KEY_ESCAPED, Kind, Limits, NO_KEY, Node, ParseError, ParseErrorKind, unescape,
+    FLAG_ESCAPED, FLAG_KEY_ESCAPED, FLAG_PLAIN, Kind, Limits, NO_KEY, Node, ParseError, ParseErrorKind, scan,
+    unescape,
 };
 
 /// Objects with more members than this are checked for duplicate keys by sorting when they close;
@@ -15,24 +17,36 @@ struct Frame {
     filter: u64,
 }
 
+#[derive(Clone, Copy)]
 struct Key {
     start: u32,
     len: u16,
-    escaped: bool,
+    /// [`FLAG_KEY_ESCAPED`] or nothing.
+    flags: u8,
+    hash: u32,
 }
 
-const NO_KEY_YET: Key = Key { start: NO_KEY, len: 0, escaped: false };
+const NO_KEY_YET: Key = Key { start: NO_KEY, len: 0, flags: 0, hash: 0 };
+
+/// A first guess of the bytes per value, for the size of the node vector. Pretty-printed records have 40 and
+/// more; where there are less the vector grows.
+const BYTES_PER_NODE: usize = 40;
 
 struct Parser<'a> {
     input: &'a [u8],
     text: &'a str,
     at: usize,
-    limits: Limits,
+    max_depth: usize,
+    max_nodes: usize,
     nodes: Vec<Node>,
     stack: Vec<Frame>,
+    error: (ParseErrorKind, usize),
 }
 
-type Step<T> = Result<T, (ParseErrorKind, usize)>;
+/// What was wrong stands in the parser, so that results fit into registers.
+struct Failed;
+
+type Step<T> = Result<T, Failed>;
 
 pub(super) fn parse<'a>(
     input: &'a [u8],
@@ -47,19 +61,37 @@ pub(super) fn parse<'a>(
     let text = std::str::from_utf8(input)
         .map_err(|e| ParseError::new(ParseErrorKind::NotUtf8, input, e.valid_up_to()))?;
     nodes.clear();
+    let max_nodes = limits.nodes.min(NO_KEY as usize);
+    nodes.reserve((input.len() / BYTES_PER_NODE).min(max_nodes));
     let at = if text.starts_with('\u{feff}') { 3 } else { 0 };
-    let mut parser = Parser { input, text, at, limits: *limits, nodes, stack: Vec::with_capacity(32) };
+    let stack = Vec::with_capacity(32);
+    let mut parser = Parser {
+        input,
+        text,
+        at,
+        max_depth: limits.depth,
+        max_nodes,
+        nodes,
+        stack,
+        error: (ParseErrorKind::Empty, 0),
+    };
     match parser.run() {
         Ok(()) => Ok((text, parser.nodes)),
-        Err((kind, offset)) => Err(ParseError::new(kind, input, offset)),
+        Err(Failed) => Err(ParseError::new(parser.error.0, input, parser.error.1)),
     }
 }
 
 impl Parser<'_> {
+    #[cold]
+    fn fail<T>(&mut self, kind: ParseErrorKind, at: usize) -> Step<T> {
+        self.error = (kind, at);
+        Err(Failed)
+    }
+
     fn run(&mut self) -> Step<()> {
         self.blanks();
         if self.at >= self.input.len() {
-            return Err((ParseErrorKind::Empty, self.at));
+            return self.fail(ParseErrorKind::Empty, self.at);
         }
         let mut key = NO_KEY_YET;
         loop {
@@ -82,7 +114,7 @@ impl Parser<'_> {
                 self.blanks();
                 let Some(frame) = self.stack.last() else {
                     return if self.at < self.input.len() {
-                        Err((self.stray(ParseErrorKind::TrailingData), self.at))
+                        self.unexpected(ParseErrorKind::TrailingData)
                     } else {
                         Ok(())
                     };
@@ -94,7 +126,7 @@ impl Parser<'_> {
                         self.at += 1;
                         self.blanks();
                         if matches!(self.peek(), Some(b'}' | b']')) {
-                            return Err((ParseErrorKind::TrailingComma, comma));
+                            return self.fail(ParseErrorKind::TrailingComma, comma);
                         }
                         if object {
                             key = self.key()?;
@@ -103,10 +135,10 @@ impl Parser<'_> {
                     }
                     Some(b'}') if object => self.close()?,
                     Some(b']') if !object => self.close()?,
-                    None => return Err((ParseErrorKind::UnexpectedEnd, self.at)),
+                    None => return self.fail(ParseErrorKind::UnexpectedEnd, self.at),
                     Some(_) => {
                         let expected = if object { "`,` or `}`" } else { "`,` or `]`" };
-                        return Err((self.stray(ParseErrorKind::Expected(expected)), self.at));
+                        return self.unexpected(ParseErrorKind::Expected(expected));
                     }
                 }
             }
@@ -118,10 +150,7 @@ impl Parser<'_> {
         self.blanks();
         let start = self.at;
         let (kind, flags) = match self.peek() {
-            Some(b'"') => {
-                let escaped = self.string()?;
-                (Kind::String, if escaped { FLAG_ESCAPED } else { 0 })
-            }
+            Some(b'"') => (Kind::String, self.string()?),
             Some(b'{') => (Kind::Object, 0),
             Some(b'[') => (Kind::Array, 0),
             Some(b'-' | b'0'..=b'9') => {
@@ -131,21 +160,22 @@ impl Parser<'_> {
             Some(b't') => (self.word(b"true", Kind::True)?, 0),
             Some(b'f') => (self.word(b"false", Kind::False)?, 0),
             Some(b'n') => (self.word(b"null", Kind::Null)?, 0),
-            None => return Err((ParseErrorKind::UnexpectedEnd, start)),
-            Some(b'+' | b'.') => return Err((ParseErrorKind::BadNumber, start)),
+            None => return self.fail(ParseErrorKind::UnexpectedEnd, start),
+            Some(b'+' | b'.') => return self.fail(ParseErrorKind::BadNumber, start),
             Some(b'a'..=b'z' | b'A'..=b'Z' | b'\'') => {
-                return Err((ParseErrorKind::BadLiteral, start));
+                return self.fail(ParseErrorKind::BadLiteral, start);
             }
-            Some(_) => return Err((self.stray(ParseErrorKind::Expected("a value")), start)),
+            Some(_) => return self.unexpected(ParseErrorKind::Expected("a value")),
         };
-        if self.nodes.len() >= self.limits.nodes.min(NO_KEY as usize) {
-            return Err((ParseErrorKind::TooManyNodes(self.limits.nodes), start));
+        if self.nodes.len() >= self.max_nodes {
+            return self.fail(ParseErrorKind::TooManyNodes(self.max_nodes), start);
         }
         let index = offset(self.nodes.len());
         self.nodes.push(Node {
             kind,
-            flags: flags | if key.escaped { FLAG_KEY_ESCAPED } else { 0 },
+            flags: flags | key.flags,
             key_len: key.len,
+            key_hash: key.hash,
             key: key.start,
             start: offset(start),
             end: offset(self.at),
@@ -154,8 +184,8 @@ impl Parser<'_> {
         if kind.is_scalar() {
             return Ok(false);
         }
-        if self.stack.len() >= self.limits.depth {
-            return Err((ParseErrorKind::TooDeep(self.limits.depth), start));
+        if self.stack.len() >= self.max_depth {
+            return self.fail(ParseErrorKind::TooDeep(self.max_depth), start);
         }
         self.at += 1;
         self.stack.push(Frame { node: index, object: kind == Kind::Object, members: 0, filter: 0 });
@@ -167,22 +197,27 @@ impl Parser<'_> {
         let quote = self.at;
         match self.peek() {
             Some(b'"') => {}
-            None => return Err((ParseErrorKind::UnexpectedEnd, quote)),
+            None => return self.fail(ParseErrorKind::UnexpectedEnd, quote),
             Some(_) => {
-                let kind = ParseErrorKind::Expected("a property name in double quotes");
-                return Err((self.stray(kind), quote));
+                return self.unexpected(ParseErrorKind::Expected("a property name in double quotes"));
             }
         }
-        let escaped = self.string()?;
+        let flags = self.string()?;
         let start = quote + 1;
-        let len = u16::try_from(self.at - 1 - start).map_err(|_| (ParseErrorKind::KeyTooLong, quote))?;
-        let key = Key { start: offset(start), len, escaped };
-        self.note_key(&key)?;
+        let Ok(len) = u16::try_from(self.at - 1 - start) else {
+            return self.fail(ParseErrorKind::KeyTooLong, quote);
+        };
+        let raw = self.input.get(start..self.at - 1).unwrap_or_default();
+        let escaped = flags & FLAG_ESCAPED != 0;
+        let hash = if escaped { self.decoded_hash(offset(start), len) } else { hash(raw) };
+        let flags = if escaped { FLAG_KEY_ESCAPED } else { 0 };
+        let key = Key { start: offset(start), len, flags, hash };
+        self.note_key(key)?;
         self.blanks();
         match self.peek() {
             Some(b':') => self.at += 1,
-            None => return Err((ParseErrorKind::UnexpectedEnd, self.at)),
-            Some(_) => return Err((ParseErrorKind::Expected("`:`"), self.at)),
+            None => return self.fail(ParseErrorKind::UnexpectedEnd, self.at),
+            Some(_) => return self.fail(ParseErrorKind::Expected("`:`"), self.at),
         }
         Ok(key)
     }
@@ -192,28 +227,41 @@ impl Parser<'_> {
         self.text.get(start..start + usize::from(len)).unwrap_or_default()
     }
 
-    fn note_key(&mut self, key: &Key) -> Step<()> {
-        let name = unescape(self.raw_key(key.start, key.len));
-        let bit = filter_bit(name.as_bytes());
-        let Some(frame) = self.stack.last() else { return Ok(()) };
+    #[cold]
+    fn decoded_hash(&self, start: u32, len: u16) -> u32 {
+        hash(unescape(self.raw_key(start, len)).as_bytes())
+    }
+
+    #[inline]
+    fn note_key(&mut self, key: Key) -> Step<()> {
+        let Some(frame) = self.stack.last_mut() else { return Ok(()) };
+        // Six bits of the hash name a bit of the filter.
+        let bit = 1u64 << (key.hash >> 26);
         let suspect = frame.members < FILTERED_MEMBERS && frame.filter & bit != 0;
-        if suspect {
-            let mut at = frame.node as usize + 1;
-            while let Some(node) = self.nodes.get(at) {
-                let plain = !key.escaped && node.flags & FLAG_KEY_ESCAPED == 0;
-                if (!plain || node.key_len == key.len)
-                    && unescape(self.raw_key(node.key, node.key_len)) == name
-                {
-                    return Err((ParseErrorKind::DuplicateKey, key.start as usize - 1));
-                }
-                at = node.next as usize;
+        frame.filter |= bit;
+        frame.members += 1;
+        let object = frame.node;
+        if suspect { self.compare_keys(object, key) } else { Ok(()) }
+    }
+
+    /// Whether an earlier member of `object` has this key: keys of one name have one hash.
+    fn compare_keys(&mut self, object: u32, key: Key) -> Step<()> {
+        let mut at = object as usize + 1;
+        while let Some(node) = self.nodes.get(at) {
+            if node.key_hash == key.hash && self.same_key(node, key) {
+                return self.fail(ParseErrorKind::DuplicateKey, key.start as usize - 1);
             }
-        }
-        if let Some(frame) = self.stack.last_mut() {
-            frame.filter |= bit;
-            frame.members += 1;
+            at = node.next as usize;
         }
         Ok(())
+    }
+
+    fn same_key(&self, node: &Node, key: Key) -> bool {
+        let (a, b) = (self.raw_key(node.key, node.key_len), self.raw_key(key.start, key.len));
+        if (node.flags | key.flags) & FLAG_KEY_ESCAPED == 0 {
+            return same(a.as_bytes(), b.as_bytes());
+        }
+        unescape(a) == unescape(b)
     }
 
     fn close(&mut self) -> Step<()> {
@@ -232,7 +280,7 @@ impl Parser<'_> {
     }
 
     /// O(n log n) duplicate check of a large object.
-    fn sorted_duplicates(&self, object: u32) -> Step<()> {
+    fn sorted_duplicates(&mut self, object: u32) -> Step<()> {
         let mut keys = Vec::new();
         let mut at = object as usize + 1;
         while let Some(node) = self.nodes.get(at) {
@@ -242,40 +290,52 @@ impl Parser<'_> {
         keys.sort_unstable();
         let first = keys.iter().zip(keys.iter().skip(1)).filter(|(a, b)| a.0 == b.0).map(|(_, b)| b.1).min();
         match first {
-            Some(at) => Err((ParseErrorKind::DuplicateKey, (at as usize).saturating_sub(1))),
+            Some(at) => self.fail(ParseErrorKind::DuplicateKey, (at as usize).saturating_sub(1)),
             None => Ok(()),
         }
     }
 
-    /// A string from its opening quote; `true` if it holds an escape.
-    fn string(&mut self) -> Step<bool> {
+    /// A string from its opening quote; [`FLAG_ESCAPED`] and [`FLAG_PLAIN`] as they apply.
+    #[inline(always)]
+    fn string(&mut self) -> Step<u8> {
         let quote = self.at;
         self.at += 1;
-        let mut escaped = false;
+        let Some(flags) = self.short_string() else { return self.long_string(quote) };
+        Ok(flags)
+    }
+
+    /// A string that ends in its first block without escapes: most keys and many values.
+    #[inline(always)]
+    fn short_string(&mut self) -> Option<u8> {
+        let block = self.input.get(self.at..)?.first_chunk()?;
+        let (stop, odd) = scan::block(block);
+        if block.get(stop) != Some(&b'"') {
+            return None;
+        }
+        self.at += stop + 1;
+        Some(if odd < stop { 0 } else { FLAG_PLAIN })
+    }
+
+    /// As [`Parser::string`], of any string, just after its opening quote.
+    fn long_string(&mut self, quote: usize) -> Step<u8> {
+        let mut flags = FLAG_PLAIN;
         loop {
-            let rest = self.input.get(self.at..).unwrap_or_default();
-            // Most strings are short: look at a few bytes before asking for a vector search.
-            let near = rest.iter().take(16).position(|&b| b == b'"' || b == b'\\');
-            let len = match near {
-                Some(len) => len,
-                None => memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len()),
-            };
-            let run = rest.get(..len).unwrap_or_default();
-            if run.iter().fold(false, |bad, &b| bad | (b < 0x20)) {
-                let bad = run.iter().position(|&b| b < 0x20).unwrap_or(0);
-                return Err((ParseErrorKind::ControlCharacter, self.at + bad));
-            }
+            let (len, plain) = scan::text(self.input.get(self.at..).unwrap_or_default());
             self.at += len;
+            if !plain {
+                flags &= !FLAG_PLAIN;
+            }
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(escaped);
+                    return Ok(flags);
                 }
-                Some(_) => {
-                    escaped = true;
+                Some(b'\\') => {
+                    flags = FLAG_ESCAPED;
                     self.escape()?;
                 }
-                None => return Err((ParseErrorKind::UnexpectedEnd, quote)),
+                Some(_) => return self.fail(ParseErrorKind::ControlCharacter, self.at),
+                None => return self.fail(ParseErrorKind::UnexpectedEnd, quote),
             }
         }
     }
@@ -288,31 +348,32 @@ impl Parser<'_> {
                 let unit = self.hex4(slash + 2)?;
                 self.at += 6;
                 match unit {
-                    0xDC00..=0xDFFF => return Err((ParseErrorKind::LoneSurrogate, slash)),
+                    0xDC00..=0xDFFF => return self.fail(ParseErrorKind::LoneSurrogate, slash),
                     0xD800..=0xDBFF => {
                         let pair = self.input.get(slash + 6..slash + 8) == Some(b"\\u");
                         if !pair || !(0xDC00..=0xDFFF).contains(&self.hex4(slash + 8)?) {
-                            return Err((ParseErrorKind::LoneSurrogate, slash));
+                            return self.fail(ParseErrorKind::LoneSurrogate, slash);
                         }
                         self.at += 6;
                     }
                     _ => {}
                 }
             }
-            Some(_) => return Err((ParseErrorKind::BadEscape, slash)),
-            None => return Err((ParseErrorKind::UnexpectedEnd, slash)),
+            Some(_) => return self.fail(ParseErrorKind::BadEscape, slash),
+            None => return self.fail(ParseErrorKind::UnexpectedEnd, slash),
         }
         Ok(())
     }
 
-    fn hex4(&self, at: usize) -> Step<u32> {
+    fn hex4(&mut self, at: usize) -> Step<u32> {
         let Some(digits) = self.input.get(at..at + 4) else {
-            return Err((ParseErrorKind::UnexpectedEnd, at));
+            return self.fail(ParseErrorKind::UnexpectedEnd, at);
         };
         let mut unit = 0;
         for &b in digits {
             let digit = char::from(b).to_digit(16);
-            unit = unit * 16 + digit.ok_or((ParseErrorKind::BadEscape, at - 2))?;
+            let Some(digit) = digit else { return self.fail(ParseErrorKind::BadEscape, at - 2) };
+            unit = unit * 16 + digit;
         }
         Ok(unit)
     }
@@ -320,19 +381,18 @@ impl Parser<'_> {
     /// RFC 8259 section 6: `-? (0 | [1-9][0-9]*) (\. [0-9]+)? ([eE] [+-]? [0-9]+)?`.
     fn number(&mut self) -> Step<()> {
         let start = self.at;
-        let bad = Err((ParseErrorKind::BadNumber, start));
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
         let zero = self.peek() == Some(b'0');
         let whole = self.digits();
         if whole == 0 || (zero && whole > 1) {
-            return bad;
+            return self.fail(ParseErrorKind::BadNumber, start);
         }
         if self.peek() == Some(b'.') {
             self.at += 1;
             if self.digits() == 0 {
-                return bad;
+                return self.fail(ParseErrorKind::BadNumber, start);
             }
         }
         if matches!(self.peek(), Some(b'e' | b'E')) {
@@ -341,12 +401,12 @@ impl Parser<'_> {
                 self.at += 1;
             }
             if self.digits() == 0 {
-                return bad;
+                return self.fail(ParseErrorKind::BadNumber, start);
             }
         }
         match self.peek() {
             None | Some(b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r') => Ok(()),
-            Some(_) => bad,
+            Some(_) => self.fail(ParseErrorKind::BadNumber, start),
         }
     }
 
@@ -367,18 +427,17 @@ impl Parser<'_> {
         }
         let rest = self.input.get(self.at..).unwrap_or_default();
         if rest.len() < word.len() && word.starts_with(rest) {
-            return Err((ParseErrorKind::UnexpectedEnd, self.at));
+            return self.fail(ParseErrorKind::UnexpectedEnd, self.at);
         }
-        Err((ParseErrorKind::BadLiteral, self.at))
+        self.fail(ParseErrorKind::BadLiteral, self.at)
     }
 
-    /// A stray slash is most likely a comment, which JSON has not.
-    fn stray(&self, otherwise: ParseErrorKind) -> ParseErrorKind {
+    /// Something else was needed here. A stray slash is most likely a comment, which JSON has not.
+    #[cold]
+    fn unexpected<T>(&mut self, otherwise: ParseErrorKind) -> Step<T> {
         let next = self.input.get(self.at + 1);
-        if self.peek() == Some(b'/') && matches!(next, Some(b'/' | b'*')) {
-            return ParseErrorKind::Comment;
-        }
-        otherwise
+        let comment = self.peek() == Some(b'/') && matches!(next, Some(b'/' | b'*'));
+        self.fail(if comment { ParseErrorKind::Comment } else { otherwise }, self.at)
     }
 
     #[inline]
@@ -388,9 +447,22 @@ impl Parser<'_> {
 
     #[inline]
     fn blanks(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
+        // Most often there is none, or the one after a colon.
+        if self.peek().is_none_or(|b| b > b' ') {
+            return;
         }
+        if matches!(self.peek(), Some(b' ' | b'\n')) {
+            self.at += 1;
+            if self.peek().is_none_or(|b| b > b' ') {
+                return;
+            }
+            // Indentation.
+            self.at += scan::spaces(self.input.get(self.at..).unwrap_or_default());
+            if self.peek().is_none_or(|b| b > b' ') {
+                return;
+            }
+        }
+        self.at += scan::blanks(self.input.get(self.at..).unwrap_or_default());
     }
 }
 
@@ -398,19 +470,4 @@ impl Parser<'_> {
 #[inline]
 fn offset(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(NO_KEY)
-}
-
-/// One bit out of 64 from length, first, middle and last byte.
-#[inline]
-fn filter_bit(name: &[u8]) -> u64 {
-    let pick = |at: usize| u32::from(name.get(at).copied().unwrap_or(0));
-    let len = name.len();
-    let mix = pick(0)
-        .wrapping_mul(31)
-        .wrapping_add(pick(len / 2))
-        .wrapping_mul(31)
-        .wrapping_add(pick(len.wrapping_sub(1)))
-        .wrapping_mul(31)
-        .wrapping_add(len as u32);
-    1 << (mix.wrapping_mul(0x9E37_79B1) >> 26)
 }

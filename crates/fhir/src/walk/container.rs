@@ -9,6 +9,7 @@ use crate::schema::Run;
 use crate::tape::{Cursor, NodeId};
 
 /// A resource that is not contained itself.
+#[derive(Default)]
 pub(crate) struct Container<'a> {
     /// Ids, types and nodes of the contained resources, sorted by id.
     pub contained: Vec<Contained<'a>>,
@@ -46,7 +47,8 @@ impl Container<'_> {
 
 impl<'t, 'a> Walk<'_, 't, 'a> {
     pub(super) fn open_container(&mut self, node: Cursor<'t, 'a>) {
-        let mut contained: Vec<Contained<'a>> = Vec::new();
+        let mut container = self.spare.pop().unwrap_or_default();
+        let Container { contained, by_node, .. } = &mut container;
         if let Some(list) = node.get("contained") {
             for item in list.children() {
                 let Some(id) = item.get("id") else { continue };
@@ -60,9 +62,9 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
             }
             contained.sort_by(|a, b| (&a.id, a.node).cmp(&(&b.id, b.node)));
         }
-        let mut by_node: Vec<usize> = (0..contained.len()).collect();
+        by_node.extend(0..contained.len());
         by_node.sort_by_key(|&at| contained.get(at).map(|c| c.node));
-        self.containers.push(Container { contained, by_node, element_ids: Vec::new(), uses: Vec::new() });
+        self.containers.push(container);
     }
 
     pub(super) fn close_container(&mut self, node: Cursor<'t, 'a>) {
@@ -87,7 +89,13 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
                 self.error_above(node, IssueCode::Duplicate, "fhir.element.duplicate-id", text);
             }
         }
-        rules::reference::collect(self, node, container.uses);
+        rules::reference::collect(self, node, &mut container.uses);
+        let Container { contained, by_node, element_ids, uses } = &mut container;
+        contained.clear();
+        by_node.clear();
+        element_ids.clear();
+        uses.clear();
+        self.spare.push(container);
     }
 
     pub(crate) fn note_element_id(&mut self, id: Cursor<'t, 'a>) {

@@ -83,8 +83,8 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
     fn partner(&self, object: Cursor<'t, 'a>, slot: &Slot, beside: bool) -> Option<Cursor<'t, 'a>> {
         let name = self.schema.str(slot.name);
         object.children().find(|c| {
-            let key = c.raw_key().unwrap_or_default();
-            if beside { key == name } else { key.strip_prefix('_') == Some(name) }
+            let key = c.key_bytes();
+            if beside { key == name.as_bytes() } else { key.strip_prefix(b"_") == Some(name.as_bytes()) }
         })
     }
 
@@ -123,7 +123,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
                 self.polymorphic(value, child);
             }
             None => {
-                let modifier = schema.str(slot.name) == "modifierExtension";
+                let modifier = slot.name.len == 17 && schema.str(slot.name) == "modifierExtension";
                 let reached = Reached { slot: Some(*slot), modifier, beside_value: false };
                 self.object(value, ty, def, reached);
                 rules::invariant::check(self, value, ty, child.invariants);
@@ -172,7 +172,8 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
             rules::narrative::check(self, value, &text);
             return;
         }
-        if let Some(fault) = primitive::fault(primitive, &text) {
+        let fault = if value.is_plain() { primitive::fault_of_plain } else { primitive::fault };
+        if let Some(fault) = fault(primitive, &text) {
             self.error(value, IssueCode::Value, "fhir.value.form", fault);
             return;
         }

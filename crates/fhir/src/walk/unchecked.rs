@@ -35,8 +35,15 @@ impl Walk<'_, '_, '_> {
     pub(crate) fn unchecked_profile(&mut self, url: &str) {
         self.unevaluated.profiles += 1;
         // What is no canonical may be anything, and is not repeated.
-        let shown = if is_absolute(url) && url.len() <= 200 { url } else { "" };
-        *self.unchecked.profiles.entry(shown.to_owned()).or_default() += 1;
+        let canonical = is_absolute(url) && url.bytes().all(|b| b.is_ascii_graphic());
+        let shown = if canonical && url.len() <= 200 { url } else { "" };
+        // Most resources of a bundle claim the same few.
+        match self.unchecked.profiles.get_mut(shown) {
+            Some(count) => *count += 1,
+            None => {
+                self.unchecked.profiles.insert(shown.to_owned(), 1);
+            }
+        }
     }
 
     /// A constraint that could not be evaluated.

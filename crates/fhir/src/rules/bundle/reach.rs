@@ -14,18 +14,16 @@ pub(super) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, index: &Index<'t, 'a>) 
     }
     let count = index.entries.len();
     let (mut forward, mut backward) = (vec![Vec::new(); count], vec![Vec::new(); count]);
-    for (resource, uses) in &index.uses {
+    for (resource, used) in &index.uses {
         let from = index.by_resource(*resource);
         let Some(source) = from.and_then(|e| number(index, e.node)) else { continue };
-        for used in uses {
-            let target = index.entry_of(from, &used.url).and_then(|e| number(index, e.node));
-            if let Some(target) = target {
-                if let Some(next) = forward.get_mut(source) {
-                    next.push(target);
-                }
-                if let Some(next) = backward.get_mut(target) {
-                    next.push(source);
-                }
+        let target = index.entry_of(from, &used.url).and_then(|e| number(index, e.node));
+        if let Some(target) = target {
+            if let Some(next) = forward.get_mut(source) {
+                next.push(target);
+            }
+            if let Some(next) = backward.get_mut(target) {
+                next.push(source);
             }
         }
     }
