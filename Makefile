@@ -91,6 +91,10 @@ sim: ## long simulations of consensus and ledger under faults
 bench: setup ## benchmarks, one JSON file each in target/bench/; ONLY="name …" for some
 	@$(STAGE) bench scripts/bench.sh $(ONLY)
 
+.PHONY: fuzz
+fuzz: setup ## fuzz decoders, JSON, validator and FHIRPath; ONLY="target=executions …" for some
+	@$(STAGE) fuzz scripts/fuzz.sh $(ONLY)
+
 # --- changing --------------------------------------------------------------------------------------
 .PHONY: fmt
 fmt: ## format all Rust code
