@@ -35,7 +35,7 @@ pub fn channel() -> ChannelId {
 pub type Set = BTreeSet<usize>;
 
 /// Most organisations that a run may have.
-const ORGS: usize = 16;
+pub const ORGS: usize = 16;
 
 pub fn validators(set: &Set) -> ValidatorSet {
     // Deriving keys takes longer than all else here.

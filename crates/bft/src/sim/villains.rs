@@ -1,6 +1,6 @@
 //! What villains make of the messages, bodies and answers of the honest node that each runs.
 
-use super::app::{Block, DRIFT, channel, identify, organisation, seed};
+use super::app::{Block, DRIFT, ORGS, channel, identify, organisation, seed};
 use super::node::Node;
 use super::plan::Conduct;
 use crate::context::{Address, Height, ValueId, Vote};
@@ -174,7 +174,7 @@ fn flood(node: &mut Node, message: Option<Message>, random: u64) -> Vec<Parcel> 
 /// A vote of an honest organisation as it signs it in another channel, sent into this one.
 fn elsewhere(old: &[u8], random: u64) -> Vec<u8> {
     match Message::from_bytes(old, usize::MAX) {
-        Ok(Message::Vote(vote)) => {
+        Ok(Message::Vote(vote)) if usize::from(vote.message.address.0) < ORGS => {
             let other = ChannelId::new("elsewhere").unwrap();
             // An address is a place in a set; with all organisations in it, it is the number.
             let key = PrivateKey::from(seed(usize::from(vote.message.address.0)));
