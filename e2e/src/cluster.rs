@@ -48,6 +48,10 @@ impl Hospital {
             SERVICES.iter().position(|s| *s == service).and_then(|p| u16::try_from(p).ok()).unwrap_or(0);
         format!("http://127.0.0.1:{}/metrics", self.port + 2 + place)
     }
+    /// Where `consilium keys` asks.
+    pub fn door(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port + 7)
+    }
     /// The dashboard.
     pub fn dashboard(&self) -> String {
         format!("http://127.0.0.1:{}", self.port + 1)
@@ -192,6 +196,25 @@ impl Cluster {
     /// Starts one hospital again.
     pub fn start_only(&self, hospital: &str) -> Result<()> {
         self.up(&["--only", hospital]).map(|_| ())
+    }
+
+    /// Asks one process of a hospital to stop and waits until it has.
+    pub fn stop_one(&self, hospital: &str, service: &str) -> Result<()> {
+        let file = self.dir.join(hospital).join(format!("{service}.pid"));
+        let pid = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        Command::new("kill").arg(pid.trim()).status()?;
+        // A process that has ended may still be listed until somebody asks for its status.
+        let stat = PathBuf::from(format!("/proc/{}/stat", pid.trim()));
+        self.wait(Duration::from_secs(25), "the process stops", || {
+            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+            Ok(stat.rsplit_once(')').is_none_or(|(_, after)| after.trim_start().starts_with('Z')))
+        })?;
+        Ok(())
+    }
+
+    /// Folder of the programs.
+    pub fn programs(&self) -> &Path {
+        self.binary.parent().unwrap_or(Path::new("."))
     }
 
     /// Stops all processes for good; data stays.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod dump;
 mod exchange;
+mod keys;
 mod load;
 mod opening;
 mod outage;
@@ -134,6 +135,9 @@ pub fn tell(world: &mut World) -> Result<()> {
     world.step("f  an audit event's proof verifies offline", proofs::audit)?;
     world.step("e  hospital B: denied, permitted by consent, denied after revocation", exchange::story)?;
     world.step("e  the exchange asks for a purpose of use that is for care", exchange::purposes)?;
+    world.step("k  a role withdrawn opens no old record and no new one", keys::withdrawal)?;
+    world.step("k  the runbooks of the keys service, as they are written", keys::runbooks)?;
+    world.step("k  a stolen vault opens nothing without its unseal key", keys::dump)?;
     world.step("h  hospital C is killed in the middle of a load and loses nothing", outage::story)?;
     world.step("i  times", times::measure)?;
     world.step("j  one trace leads through all services that took part", tracing::story)?;

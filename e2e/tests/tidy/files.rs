@@ -143,7 +143,10 @@ pub fn listed(folder: &str) -> Vec<String> {
 
 /// Whether a file lies in a workspace of its own below a package: what only `make bench` or a fuzzer builds.
 fn apart(package: &Path, file: &Path) -> bool {
-    file.ancestors().skip(1).take_while(|folder| *folder != package).any(|folder| folder.join("Cargo.toml").exists())
+    file.ancestors()
+        .skip(1)
+        .take_while(|folder| *folder != package)
+        .any(|folder| folder.join("Cargo.toml").exists())
 }
 
 fn rust_files(package: &Package) -> BTreeSet<PathBuf> {

@@ -152,10 +152,25 @@ impl Service for Consensus {
         let shutdown = kit.shutdown.clone();
         let node =
             tokio::task::spawn_blocking(move || Node::start(parts)?.run(&inbox, || shutdown.triggered()));
-        tokio::select! {
-            ended = node => ended.context("the node's thread")??,
-            ended = admission => ended.context("the mempool's thread")??,
+        // Whichever ends first, both have let go of the store before this returns.
+        let (node, admission) = async {
+            tokio::pin!(node, admission);
+            tokio::select! {
+                ended = &mut node => {
+                    kit.shutdown.trigger();
+                    (ended, admission.await)
+                }
+                ended = &mut admission => {
+                    if !matches!(ended, Ok(Ok(()))) {
+                        kit.shutdown.trigger();
+                    }
+                    (node.await, ended)
+                }
+            }
         }
+        .await;
+        node.context("the node's thread")??;
+        admission.context("the mempool's thread")??;
         if !kit.shutdown.triggered() {
             bail!("the node has ended by itself");
         }
