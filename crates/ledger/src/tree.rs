@@ -81,8 +81,11 @@ pub(crate) fn value_range() -> (Vec<u8>, Vec<u8>) {
     (key(b'v', &[]), key(b'v' + 1, &[]))
 }
 
-/// Key hash, version and value (`None`: a deletion) of a pair of [`value_range`].
-pub(crate) fn value_pair(key: &[u8], value: &[u8]) -> Result<([u8; 32], u64, Option<Vec<u8>>), ReadError> {
+/// Key hash, version and value (`None`: a deletion).
+pub(crate) type Version = ([u8; 32], u64, Option<Vec<u8>>);
+
+/// What a pair of [`value_range`] says.
+pub(crate) fn value_pair(key: &[u8], value: &[u8]) -> Result<Version, ReadError> {
     let parse = || {
         let (hash, version) = key.get(PREFIX.len() + 1..)?.split_first_chunk::<32>()?;
         let version = u64::from_be_bytes(version.try_into().ok()?);
