@@ -8,6 +8,7 @@ mod comet;
 #[path = "consensus/figures.rs"]
 mod figures;
 #[path = "../tests/net/mod.rs"]
+#[expect(dead_code, reason = "the test under faults asks more of the network")]
 mod net;
 
 use anyhow::{Context, Result, bail};

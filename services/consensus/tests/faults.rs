@@ -9,6 +9,7 @@
 mod history;
 #[cfg(test)]
 #[path = "net/mod.rs"]
+#[expect(dead_code, reason = "the benchmark measures with what this test does not need")]
 mod net;
 
 #[cfg(test)]
