@@ -111,7 +111,14 @@ pub fn runbooks(world: &mut World) -> Result<String> {
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
     )?;
     let mut ran = 0;
-    for page in ["keys-setup.md", "keys-officers.md", "keys-guardians.md"] {
+    let order = ["keys-setup.md", "keys-officers.md", "keys-guardians.md"];
+    for entry in std::fs::read_dir(&pages)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.starts_with("keys-") && !order.contains(&name.as_str()) {
+            bail!("no test runs docs/runbooks/{name}");
+        }
+    }
+    for page in order {
         for block in blocks(&pages.join(page))? {
             let output = Command::new("bash")
                 .args(["-euo", "pipefail", "-c", &block])
