@@ -116,7 +116,11 @@ impl Service for Consensus {
         if opened.lost || chain.new {
             ready.not_ready("asking the members how far they are, before signing anything");
             let limit = genesis.params.max_block_bytes as usize * 2 + 64 * 1024;
-            signs_from = sync::first_safe_height(&kit, &genesis.channel, &set, limit).await?;
+            let safe = sync::first_safe_height(&kit, &genesis.channel, &set, limit).await;
+            if kit.shutdown.triggered() {
+                return Ok(());
+            }
+            signs_from = safe?;
             tracing::info!(signs_from, "this node starts without a memory of its votes");
         }
         let outside: Arc<dyn Outside> = Arc::new(Bridge::new(&kit, events.clone(), metrics.clone()));

@@ -70,7 +70,7 @@ mod cluster {
     }
 
     impl Consortium {
-        pub fn new(name: &str, n: usize) -> Self {
+        pub async fn new(name: &str, n: usize) -> Self {
             let folder = std::env::temp_dir().join(format!("consilium-{}-{name}", std::process::id()));
             let _ = std::fs::remove_dir_all(&folder);
             std::fs::create_dir_all(&folder).unwrap();
@@ -84,7 +84,24 @@ mod cluster {
                 std::fs::write(dir.join("key"), hex::encode(seed(i, 1))).unwrap();
                 consortium.start(i);
             }
+            for i in 0..n {
+                consortium.ready(i).await;
+            }
             consortium
+        }
+
+        /// Waits until a node takes part. A member whose first start comes after others have committed cannot know
+        /// that it never voted before: it would follow in silence for a few heights.
+        pub async fn ready(&self, i: usize) {
+            let health = &self.nodes[i].as_ref().unwrap().kit.health;
+            for _ in 0..600 {
+                let (ready, checks) = health.readiness();
+                if ready && checks.contains("ledger") {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            panic!("node {i} does not get ready: {}", health.readiness().1);
         }
 
         pub fn data(&self, i: usize) -> PathBuf {
@@ -200,7 +217,7 @@ use consilium_domain::{Canonical, merkle};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submitted_transaction_is_committed_everywhere_with_a_proof() {
-    let net = Consortium::new("commit", 4);
+    let net = Consortium::new("commit", 4).await;
     let bytes = tx(1, "a", 1);
     let committed = net.commit(1, bytes.clone()).await;
     let proof = TxProof::try_from(committed).unwrap();
@@ -229,7 +246,7 @@ async fn a_submitted_transaction_is_committed_everywhere_with_a_proof() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_was_away_catches_up() {
-    let mut net = Consortium::new("away", 4);
+    let mut net = Consortium::new("away", 4).await;
     net.commit(0, tx(0, "a", 1)).await;
     net.stop(3).await;
     let missed = tx(0, "b", 1);
@@ -245,9 +262,13 @@ async fn a_node_that_was_away_catches_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_nodes_at_once_come_back_from_their_disks() {
-    let mut net = Consortium::new("restart", 4);
+    let mut net = Consortium::new("restart", 4).await;
     let before = tx(2, "a", 1);
     net.commit(2, before.clone()).await;
+    let height = net.head(2).await.height;
+    for i in 0..4 {
+        net.reach(i, height).await;
+    }
     for i in 0..4 {
         net.stop(i).await;
     }
@@ -260,7 +281,7 @@ async fn all_nodes_at_once_come_back_from_their_disks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_disk_comes_back_and_does_not_sign_at_once() {
-    let mut net = Consortium::new("lost", 4);
+    let mut net = Consortium::new("lost", 4).await;
     net.commit(0, tx(0, "a", 1)).await;
     net.stop(3).await;
     std::fs::remove_dir_all(net.data(3)).unwrap();
