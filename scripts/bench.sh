@@ -11,7 +11,9 @@ cd "$(dirname "$0")/.."
 
 libraries() {
   case $1 in
-    validate-structure | validate-full | fhirpath) echo fhir ;;
+    validate-structure | validate-full | validate-us-core | validate-beside-hl7 | validate-scale | validate-start) echo fhir ;;
+    fhirpath) echo fhir ;;
+    validate-verdicts) echo fhir-dev ;;
     commitment | ledger-verify) echo ledger ;;
     abe-keygen | abe-encapsulate | abe-decapsulate | abe-records) echo abe ;;
     abe-dudect) echo abe-dudect ;;
@@ -25,7 +27,8 @@ libraries() {
   esac
 }
 
-all=(validate-structure validate-full fhirpath commitment ledger-verify abe-keygen abe-encapsulate abe-decapsulate
+all=(validate-structure validate-full validate-us-core validate-beside-hl7 validate-scale validate-start validate-verdicts
+  fhirpath commitment ledger-verify abe-keygen abe-encapsulate abe-decapsulate
   abe-records abe-dudect bft-scale decide ingest-create ingest-transaction ingest-read ingest-search exchange-read audit-query)
 [ $# -gt 0 ] || set -- "${all[@]}"
 
@@ -45,7 +48,11 @@ for room in $needed; do
   elif [ "$room" = abe-dudect ]; then
     # Prints what it finds and fails for a leak; no file.
     cargo run --quiet --release --manifest-path e2e/peers/abe/Cargo.toml --bin dudect
+  elif [ "$room" = fhir-dev ]; then
+    # Two builds must agree: the dev profile leaves its digest, the bench profile compares.
+    cargo bench --locked --profile dev -p consilium-fhir --bench fhir -- validate-verdicts
+    cargo bench --locked -p consilium-fhir --bench fhir -- validate-verdicts
   else
-    cargo bench --locked -p "consilium-$room" --bench "$room" -- "$@"
+    cargo bench --locked -p "consilium-$room" --bench "$room" -- "${@/validate-verdicts/}"
   fi
 done

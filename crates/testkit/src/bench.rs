@@ -374,8 +374,22 @@ fn machine() -> Vec<(String, String)> {
     ]
 }
 
+/// A folder for files of one benchmark, `bench/scratch/NAME` in cargo's target folder. It stays, and so does
+/// what is in it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn scratch(name: &str) -> io::Result<PathBuf> {
+    let folder = output(name).with_file_name("scratch").join(name);
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
 /// A block of lines on standard output.
-fn say(text: &str) -> io::Result<()> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn say(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
