@@ -29,7 +29,8 @@ mod string;
 pub use cursor::{Children, Cursor};
 pub use error::{ParseError, ParseErrorKind};
 pub(crate) use key::{ends, hash as key_hash, same};
-pub use lines::{LineTable, Position};
+pub(crate) use lines::Lines;
+pub use lines::Position;
 pub use string::unescape;
 
 /// What a JSON value is.
@@ -195,8 +196,7 @@ impl<'a> Tape<'a> {
         }
     }
 
-    /// Line and column of a byte offset, by scanning the input once. For many offsets build a
-    /// [`LineTable`].
+    /// Line and column of a byte offset, by scanning the input once.
     pub fn position(&self, offset: usize) -> Position {
         Position::of(self.input.as_bytes(), offset)
     }

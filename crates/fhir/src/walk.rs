@@ -3,6 +3,7 @@
 mod container;
 mod found;
 mod member;
+mod repeat;
 mod unchecked;
 mod urls;
 
@@ -21,6 +22,8 @@ use crate::validate::Options;
 
 pub(crate) use container::{Contained, Container, ReferenceUse};
 pub(crate) use found::Found;
+use repeat::Recall;
+pub(crate) use repeat::Repeats;
 pub(crate) use unchecked::Unchecked;
 pub(crate) use urls::UrlIndex;
 
@@ -84,6 +87,9 @@ pub(crate) struct Walk<'v, 't, 'a> {
     spare: Vec<Container<'a>>,
     spare_trails: Vec<Vec<Step>>,
     pub bundles: Vec<rules::bundle::Index<'t, 'a>>,
+    /// Elements found in order, and how often a check reached beyond its element.
+    pub repeats: Repeats,
+    marks: u64,
     /// Links inside narratives, with the narrative that holds them.
     pub anchors: Vec<(NodeId, String)>,
     depth: usize,
@@ -123,6 +129,8 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             spare: Vec::new(),
             spare_trails: Vec::new(),
             bundles: Vec::new(),
+            repeats: Repeats::default(),
+            marks: 0,
             anchors: Vec::new(),
             depth: 0,
         }
@@ -166,6 +174,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
 
     /// A resource where the definitions have the type Resource, or the root.
     pub(crate) fn resource(&mut self, node: Cursor<'t, 'a>, contained: bool) {
+        self.reaches_out();
         if node.kind() != Kind::Object {
             self.error(node, IssueCode::Structure, "fhir.json.kind", "a resource is a JSON object");
             return;
@@ -221,6 +230,11 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             self.error(node, IssueCode::TooCostly, "fhir.depth", text);
             return;
         }
+        let trial = match self.recall(node, ty, def, &reached) {
+            Recall::InOrder => return,
+            Recall::New(trial) => Some(trial),
+            Recall::Unknown => None,
+        };
         self.depth += 1;
         let resource = def.kind == TypeKind::Resource;
         let schema = self.schema;
@@ -273,6 +287,9 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         rules::whole(self, node, def, reached, id);
         rules::invariant::check(self, node, ty, def.invariants);
         self.depth -= 1;
+        if let Some(trial) = &trial {
+            self.remember(node, ty, trial);
+        }
     }
 
     fn missing(&mut self, node: Cursor<'t, 'a>, def: &TypeDef, mut missing: u64) {

@@ -54,7 +54,12 @@ pub fn scale(validator: &Validator, patients: &Patients) -> Result<(), Failure> 
         let list = bundle.get("entry").and_then(|e| e.as_array()).ok_or("a bundle without entries")?;
         entries.push(list.iter().map(|entry| entry.to_string()).collect());
     }
-    let options = Options::default();
+    // With rules for single entries, so that finding the number of an entry is measured too.
+    let entry_profiles = vec![
+        ("Patient:0".to_owned(), "http://hl7.org/fhir/StructureDefinition/Patient".to_owned()),
+        ("Observation".to_owned(), "http://hl7.org/fhir/StructureDefinition/Observation".to_owned()),
+    ];
+    let options = Options { entry_profiles, ..Options::default() };
     let limits = Limits { bytes: 1 << 30, ..Limits::default() };
     let mut series: Vec<Series> =
         SIZES.iter().map(|n| Series::new(format!("per entry, of {n} entries"))).collect();

@@ -53,6 +53,7 @@ impl Default for CompileOptions<'_> {
 pub struct Program {
     root: Expr,
     lenient: bool,
+    local: bool,
 }
 
 /// Compiles an expression.
@@ -70,7 +71,17 @@ pub fn compile(expression: &str, options: &CompileOptions<'_>) -> Result<Program
     let mut root = Parser::new(expression, options.max_depth, options.strict)?.entire()?;
     resolve(&mut root, options)?;
     semantic::check(&root, options)?;
-    Ok(Program { root, lenient: options.lenient })
+    Ok(Program { local: is_local(&root), root, lenient: options.lenient })
+}
+
+/// Nothing in the expression leads out of its context.
+fn is_local(expr: &Expr) -> bool {
+    let leaves = match &expr.kind {
+        ExprKind::Variable(name) => !matches!(&**name, "context" | "ucum"),
+        ExprKind::Call { function, .. } => matches!(function, Function::Resolve | Function::ConformsTo),
+        _ => false,
+    };
+    !leaves && expr.below().into_iter().all(is_local)
 }
 
 /// Looks up types and compiles literal patterns, in every expression of the tree.
@@ -149,7 +160,12 @@ fn literal_text(arg: Option<&Expr>) -> Option<&str> {
 impl Program {
     /// The program with another tree; `None` if nothing is kept.
     pub(super) fn keep(self, change: impl FnOnce(Expr) -> Option<Expr>) -> Option<Program> {
-        change(self.root).map(|root| Program { root, lenient: self.lenient })
+        change(self.root).map(|root| Program { local: is_local(&root), root, lenient: self.lenient })
+    }
+
+    /// The result depends on the element it is evaluated on and on what that holds, not on where it stands.
+    pub(crate) fn is_local(&self) -> bool {
+        self.local
     }
 
     /// Evaluates in a context.

@@ -1,13 +1,13 @@
 //! Where an issue is: FHIRPath expression, line and column, worked out only when there are issues.
 
 use crate::schema::{Schema, TypeId, TypeKind};
-use crate::tape::{Children, Cursor, Kind, LineTable, NodeId, Position, Tape};
+use crate::tape::{Children, Cursor, Kind, Lines, NodeId, Position, Tape};
 
 /// Names places of one tape. Ask for nodes in ascending order: the search goes on where it stopped,
 /// so that all questions together cost one pass.
 pub(crate) struct Placer<'s, 't, 'a> {
     schema: &'s Schema,
-    lines: LineTable<'a>,
+    lines: Lines<'a>,
     stack: Vec<Frame<'t, 'a>>,
     path: String,
 }
@@ -28,7 +28,7 @@ impl<'s, 't, 'a> Placer<'s, 't, 'a> {
         let path = ty.map_or_else(String::new, |ty| schema.type_name(ty).to_owned());
         let frame =
             Frame { node: root, ty, path_len: path.len(), children: root.children(), index: 0, below: None };
-        let lines = LineTable::new(tape.input().as_bytes());
+        let lines = Lines::new(tape.input().as_bytes());
         Placer { schema, lines, stack: vec![frame], path }
     }
 
@@ -106,7 +106,7 @@ impl<'s, 't, 'a> Placer<'s, 't, 'a> {
     /// Line and column as the HL7 validator counts them: a primitive just after its last
     /// character; anything else just after the first non-blank character of its line, unless other
     /// values stand between (a document on one line), then after its own first character.
-    pub(crate) fn position(&self, node: Cursor<'_, '_>) -> Position {
+    pub(crate) fn position(&mut self, node: Cursor<'_, '_>) -> Position {
         if node.kind().is_scalar() {
             return self.lines.position(node.end());
         }

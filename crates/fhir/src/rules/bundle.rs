@@ -3,6 +3,7 @@
 mod reach;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::reference::{self, is_conditional, unversioned};
 use crate::report::{IssueCode, Severity};
@@ -18,6 +19,8 @@ pub(crate) struct Index<'t, 'a> {
     urls: UrlIndex,
     /// References with the resource that holds them.
     uses: Vec<(NodeId, ReferenceUse<'a>)>,
+    /// The number of each entry among those of its type, if anyone asks for it.
+    ordinals: Vec<usize>,
 }
 
 struct Entry<'t, 'a> {
@@ -76,7 +79,7 @@ impl<'t, 'a> Index<'t, 'a> {
 
     fn of(kind: Cow<'a, str>, entries: Vec<Entry<'t, 'a>>) -> Self {
         let urls = UrlIndex::new(entries.iter().map(|e| e.full_url.as_deref()));
-        Index { kind, entries, urls, uses: Vec::new() }
+        Index { kind, entries, urls, uses: Vec::new(), ordinals: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, resource: NodeId, uses: impl Iterator<Item = ReferenceUse<'a>>) {
@@ -86,9 +89,19 @@ impl<'t, 'a> Index<'t, 'a> {
     /// The number of a resource among the entries that hold one of its type; `None` for a resource
     /// that is no entry's.
     pub(crate) fn ordinal(&self, resource: Cursor<'t, 'a>) -> Option<usize> {
-        let entry = self.by_resource(resource.id()).filter(|e| e.resource == Some(resource))?;
-        let before = self.entries.iter().take_while(|e| e.node.id() < entry.node.id());
-        Some(before.filter(|e| e.ty == entry.ty).count())
+        let at = self.position(resource.id())?;
+        self.entries.get(at).filter(|e| e.resource == Some(resource))?;
+        self.ordinals.get(at).copied()
+    }
+
+    /// Makes [`Index::ordinal`] ready.
+    fn count_types(&mut self) {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for entry in &self.entries {
+            let count = counts.entry(&entry.ty).or_default();
+            self.ordinals.push(*count);
+            *count += 1;
+        }
     }
 
     fn is(&self, kinds: &[&str]) -> bool {
@@ -119,8 +132,11 @@ impl<'t, 'a> Index<'t, 'a> {
 
     /// The entry whose resource starts at `resource`; entries are in document order.
     fn by_resource(&self, resource: NodeId) -> Option<&Entry<'t, 'a>> {
-        let after = self.entries.partition_point(|e| e.node.id() <= resource);
-        self.entries.get(after.checked_sub(1)?)
+        self.entries.get(self.position(resource)?)
+    }
+
+    fn position(&self, resource: NodeId) -> Option<usize> {
+        self.entries.partition_point(|e| e.node.id() <= resource).checked_sub(1)
     }
 }
 
@@ -131,7 +147,11 @@ fn url_at<'e>(entries: &'e [Entry<'_, '_>], at: usize) -> Option<&'e str> {
 impl<'t, 'a> Walk<'_, 't, 'a> {
     pub(crate) fn open_bundle(&mut self, node: Cursor<'t, 'a>) {
         let parameters = node.get("resourceType").is_some_and(|t| t.str_is(PARAMETERS));
-        self.bundles.push(if parameters { Index::of_parameters(node) } else { Index::new(node) });
+        let mut index = if parameters { Index::of_parameters(node) } else { Index::new(node) };
+        if !self.options.entry_profiles.is_empty() {
+            index.count_types();
+        }
+        self.bundles.push(index);
     }
 
     /// All references of the bundle's resources are known now.

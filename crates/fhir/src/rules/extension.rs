@@ -19,6 +19,7 @@ const OF_OUTCOMES: &[&str] = &[
 ];
 
 pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, reached: Reached) {
+    walk.reaches_out(); // where it stands decides whether it may
     let value = node.children().find(|c| {
         let key = c.raw_key().unwrap_or_default();
         key.strip_prefix('_').unwrap_or(key).starts_with("value")

@@ -78,6 +78,9 @@ pub(crate) fn one<'t, 'a>(
     if !walk.options.invariants {
         return;
     }
+    if !program.is_local() {
+        walk.reaches_out();
+    }
     let (tape, schema, now) = (walk.tape, walk.schema, walk.now);
     let (resource, root) = (walk.resource, walk.root_resource);
     let services = Known { walk: RefCell::new(&mut *walk) };

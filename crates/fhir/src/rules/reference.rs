@@ -48,6 +48,7 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, r
         let severity = if url.contains('/') { Severity::Warning } else { Severity::Error };
         walk.note_above(reference, severity, IssueCode::Value, "fhir.reference.form", text);
     }
+    walk.reaches_out();
     if let Some(container) = walk.containers.last_mut() {
         container.uses.push(ReferenceUse { node: reference.id(), url, targets });
     }

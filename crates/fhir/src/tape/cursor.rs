@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::{
-    FLAG_ESCAPED, FLAG_KEY_ESCAPED, FLAG_PLAIN, Kind, NO_KEY, Node, NodeId, Position, Tape, same, unescape,
+    FLAG_ESCAPED, FLAG_KEY_ESCAPED, FLAG_PLAIN, Kind, NO_KEY, Node, NodeId, Position, Tape, key_hash, same,
+    unescape,
 };
 
 /// A place in a tape: three words, copied freely.
@@ -150,7 +151,9 @@ impl<'t, 'a> Cursor<'t, 'a> {
         if self.node.kind != Kind::Object {
             return None;
         }
-        self.children().find(|c| c.key_is(key))
+        // The text of a key is far away; its hash is not.
+        let hash = key_hash(key.as_bytes());
+        self.children().find(|c| c.node.key_hash == hash && c.key_is(key))
     }
 
     /// The item of an array at `index`; `None` if absent or if this is no array. O(index).
@@ -179,7 +182,7 @@ impl<'t, 'a> Cursor<'t, 'a> {
         self.raw_str() == Some(text)
     }
 
-    /// Line and column of the value's first byte. O(input); see [`super::LineTable`].
+    /// Line and column of the value's first byte. O(input).
     pub fn position(self) -> Position {
         self.tape.position(self.start())
     }

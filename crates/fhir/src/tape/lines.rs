@@ -21,32 +21,52 @@ impl Position {
     }
 }
 
-/// Offsets of all line starts of a document, for cheap repeated look-up.
+/// Positions of many bytes of one document. Asked in ascending order, all questions together cost one pass over it, even
+/// if it stands on a single line.
 #[derive(Clone, Debug)]
-pub struct LineTable<'a> {
+pub(crate) struct Lines<'a> {
     input: &'a [u8],
-    starts: Vec<usize>,
+    /// The byte asked for last; its line, from 1, where that begins, and the characters between.
+    at: usize,
+    line: usize,
+    start: usize,
+    characters: usize,
 }
 
-impl<'a> LineTable<'a> {
-    /// Scans `input` once.
-    pub fn new(input: &'a [u8]) -> Self {
-        let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', input).map(|at| at + 1)).collect();
-        LineTable { input, starts }
+impl<'a> Lines<'a> {
+    /// At the first byte of `input`.
+    pub(crate) fn new(input: &'a [u8]) -> Self {
+        Lines { input, at: 0, line: 1, start: 0, characters: 0 }
     }
 
-    /// The position of byte `offset`. O(log lines + length of the line).
-    pub fn position(&self, offset: usize) -> Position {
-        let offset = offset.min(self.input.len());
-        let line = self.starts.partition_point(|&start| start <= offset);
-        let tail = self.input.get(self.line_start(offset)..offset).unwrap_or_default();
-        Position { line: saturate(line), column: saturate(characters(tail) + 1) }
+    /// The position of byte `offset`; an offset past the end is the end.
+    pub(crate) fn position(&mut self, offset: usize) -> Position {
+        self.go_to(offset.min(self.input.len()));
+        Position { line: saturate(self.line), column: saturate(self.characters + 1) }
     }
 
     /// Offset of the first byte of the line that holds `offset`.
-    pub fn line_start(&self, offset: usize) -> usize {
-        let line = self.starts.partition_point(|&start| start <= offset);
-        self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0)
+    pub(crate) fn line_start(&mut self, offset: usize) -> usize {
+        self.go_to(offset.min(self.input.len()));
+        self.start
+    }
+
+    fn go_to(&mut self, offset: usize) {
+        if offset < self.start {
+            *self = Lines::new(self.input);
+        } else if offset < self.at {
+            (self.at, self.characters) = (self.start, 0);
+        }
+        let passed = self.input.get(self.at..offset).unwrap_or_default();
+        match memchr::memrchr(b'\n', passed) {
+            Some(last) => {
+                self.line += memchr::memchr_iter(b'\n', passed).count();
+                self.start = self.at + last + 1;
+                self.characters = characters(passed.get(last + 1..).unwrap_or_default());
+            }
+            None => self.characters += characters(passed),
+        }
+        self.at = offset;
     }
 }
 
@@ -57,4 +77,26 @@ fn characters(text: &[u8]) -> usize {
 
 fn saturate(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_questions_does_not_matter() {
+        for text in ["", "a", "\n", "a\n\nbc\u{e9}d\r\n", "{\n \"\u{20ac}\": 1}", "\u{feff}{}"] {
+            let input = text.as_bytes();
+            let mut lines = Lines::new(input);
+            for first in 0..input.len() + 2 {
+                for second in 0..input.len() + 2 {
+                    assert_eq!(lines.position(first), Position::of(input, first), "{text:?} {first}");
+                    assert_eq!(lines.position(second), Position::of(input, second), "{text:?} {second}");
+                    let before = input.get(..second).unwrap_or(input);
+                    let start = before.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+                    assert_eq!(lines.line_start(second), start, "{text:?} {second}");
+                }
+            }
+        }
+    }
 }

@@ -99,6 +99,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
     }
 
     pub(crate) fn note_element_id(&mut self, id: Cursor<'t, 'a>) {
+        self.reaches_out();
         if let (Some(container), Some(text)) = (self.containers.last_mut(), id.as_str()) {
             container.element_ids.push((text, id.id()));
         }
@@ -107,6 +108,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
     /// A local reference `#id`, standing at `at`: marks the contained resource as used and gives its
     /// type; `None` if there is none.
     pub(crate) fn use_contained(&mut self, id: &str, at: NodeId) -> Option<Cow<'a, str>> {
+        self.reaches_out();
         let container = self.containers.last_mut()?;
         let from = container.contained.partition_point(|c| &*c.id < id);
         // A second one with the same id is an error of its own.
@@ -120,6 +122,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
 
     /// `#` stands for the container: the contained resource that says it belongs to it.
     pub(crate) fn use_container(&mut self, at: NodeId) {
+        self.reaches_out();
         let Some(container) = self.containers.last_mut() else { return };
         let Container { contained, by_node, .. } = container;
         let after = by_node.partition_point(|&i| contained.get(i).is_some_and(|c| c.node <= at));

@@ -78,6 +78,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         id: impl Into<Cow<'static, str>>,
         text: impl Into<Cow<'static, str>>,
     ) {
+        self.reaches_out();
         // One more than the limit is kept, so that the report can say that there are more.
         if self.found.len() > self.options.max_issues && severity != Severity::Error {
             return;

@@ -99,7 +99,11 @@ fn display<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, concept: &
     let Some(display_node) = node.get("display") else { return };
     let Some(display) = display_node.as_str() else { return };
     let schema = walk.schema;
-    if schema.str(concept.display).is_empty() || is_name(schema, concept, &display) || translated(walk) {
+    if schema.str(concept.display).is_empty() || is_name(schema, concept, &display) {
+        return;
+    }
+    walk.reaches_out(); // to the language of the resource
+    if translated(walk) {
         return;
     }
     let text = format!("the display of this code is `{}`; correct it", schema.str(concept.display));
