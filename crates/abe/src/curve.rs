@@ -4,7 +4,7 @@
 //!
 //! * a [`G1`], [`G2`] or [`Gt`] comes from a checked decoding, from hashing to the curve or from
 //!   arithmetic on such values, so the GLV/GLS multiplications of blst, right only inside the
-//!   subgroup, are always right here;
+//!   subgroup, are always right here; the exception, for decapsulation alone, is in [`arrived`];
 //! * a [`Scalar`] is reduced modulo r;
 //! * pairs with a point at infinity are dropped before `blst_miller_loop_n`, which does not handle
 //!   them;
@@ -15,23 +15,23 @@
     reason = "blst's arithmetic is C: all calls are in this module, behind types that hold its preconditions"
 )]
 
+mod arrived;
 mod torus;
 
 use std::hint::black_box;
 use std::sync::LazyLock;
 
 use blst::{
-    BLST_ERROR, blst_bendian_from_fp, blst_bendian_from_fp12, blst_final_exp, blst_fp, blst_fp_cneg,
-    blst_fp_from_bendian, blst_fp12, blst_fp12_conjugate, blst_fp12_cyclotomic_sqr, blst_fp12_frobenius_map,
-    blst_fp12_in_group, blst_fp12_mul, blst_fr, blst_fr_add, blst_fr_cneg, blst_fr_from_scalar,
-    blst_fr_inverse, blst_fr_mul, blst_fr_sub, blst_hash_to_g2, blst_miller_loop_n, blst_p1,
-    blst_p1_add_or_double, blst_p1_add_or_double_affine, blst_p1_affine, blst_p1_affine_compress,
-    blst_p1_affine_generator, blst_p1_affine_in_g1, blst_p1_affine_is_inf, blst_p1_cneg, blst_p1_from_affine,
-    blst_p1_mult, blst_p1_to_affine, blst_p1_uncompress, blst_p1s_to_affine, blst_p2, blst_p2_add_or_double,
-    blst_p2_affine, blst_p2_affine_compress, blst_p2_affine_generator, blst_p2_affine_in_g2,
-    blst_p2_affine_is_inf, blst_p2_from_affine, blst_p2_mult, blst_p2_to_affine, blst_p2_uncompress,
-    blst_scalar, blst_scalar_fr_check, blst_scalar_from_be_bytes, blst_scalar_from_bendian,
-    blst_scalar_from_fr,
+    blst_bendian_from_fp12, blst_final_exp, blst_fp_cneg, blst_fp12, blst_fp12_conjugate,
+    blst_fp12_cyclotomic_sqr, blst_fp12_frobenius_map, blst_fp12_in_group, blst_fp12_mul, blst_fr,
+    blst_fr_add, blst_fr_cneg, blst_fr_from_scalar, blst_fr_inverse, blst_fr_mul, blst_fr_sub,
+    blst_hash_to_g2, blst_miller_loop_n, blst_p1, blst_p1_add_or_double, blst_p1_add_or_double_affine,
+    blst_p1_affine, blst_p1_affine_compress, blst_p1_affine_generator, blst_p1_affine_in_g1,
+    blst_p1_affine_is_inf, blst_p1_cneg, blst_p1_from_affine, blst_p1_mult, blst_p1_to_affine,
+    blst_p1s_to_affine, blst_p2, blst_p2_add_or_double, blst_p2_affine, blst_p2_affine_compress,
+    blst_p2_affine_generator, blst_p2_affine_in_g2, blst_p2_affine_is_inf, blst_p2_from_affine, blst_p2_mult,
+    blst_p2_to_affine, blst_scalar, blst_scalar_fr_check, blst_scalar_from_be_bytes,
+    blst_scalar_from_bendian, blst_scalar_from_fr,
 };
 use rand_core::CryptoRngCore;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -246,15 +246,8 @@ impl G1 {
     /// Decodes a compressed point. `None` unless it is canonical, on the curve, in the subgroup
     /// and not the identity.
     pub(crate) fn from_bytes(bytes: &[u8; G1_BYTES]) -> Option<Self> {
-        let mut point = blst_p1_affine::default();
-        // SAFETY: reads 48 bytes, writes a local value.
-        let valid = unsafe {
-            blst_p1_uncompress(&raw mut point, bytes.as_ptr()) == BLST_ERROR::BLST_SUCCESS
-                && !blst_p1_affine_is_inf(&raw const point)
-                && blst_p1_affine_in_g1(&raw const point)
-        };
-        let point = Self(point);
-        (valid && point.to_bytes() == *bytes).then_some(point)
+        // SAFETY: reads a point of the curve.
+        Self::on_curve(bytes).filter(|point| unsafe { blst_p1_affine_in_g1(&raw const point.0) })
     }
 
     /// The compressed form.
@@ -339,15 +332,8 @@ impl G2 {
     /// Decodes a compressed point. `None` unless it is canonical, on the curve, in the subgroup
     /// and not the identity.
     pub(crate) fn from_bytes(bytes: &[u8; G2_BYTES]) -> Option<Self> {
-        let mut point = blst_p2_affine::default();
-        // SAFETY: reads 96 bytes, writes a local value.
-        let valid = unsafe {
-            blst_p2_uncompress(&raw mut point, bytes.as_ptr()) == BLST_ERROR::BLST_SUCCESS
-                && !blst_p2_affine_is_inf(&raw const point)
-                && blst_p2_affine_in_g2(&raw const point)
-        };
-        let point = Self(point);
-        (valid && point.to_bytes() == *bytes).then_some(point)
+        // SAFETY: reads a point of the curve.
+        Self::on_curve(bytes).filter(|point| unsafe { blst_p2_affine_in_g2(&raw const point.0) })
     }
 
     /// The compressed form.
@@ -450,26 +436,8 @@ impl Gt {
     /// There is no standard encoding of GT. Here: Fp12 = Fp2[w]/(w^6 - (u+1)); the coefficients of
     /// w^0 … w^5, each the Fp2 pair (c0, c1) of c0 + c1·u, each 48 bytes big-endian.
     pub(crate) fn from_bytes(bytes: &[u8; GT_BYTES]) -> Option<Self> {
-        let mut element = blst_fp12::default();
-        for (index, chunk) in bytes.chunks_exact(48).enumerate() {
-            let mut part = blst_fp::default();
-            let mut back = [0u8; 48];
-            // SAFETY: reads 48 bytes, writes 48 bytes; an input of p or more is reduced.
-            unsafe {
-                blst_fp_from_bendian(&raw mut part, chunk.as_ptr());
-                blst_bendian_from_fp(back.as_mut_ptr(), &raw const part);
-            }
-            if back != *chunk {
-                return None;
-            }
-            // w^(2i+j) has its coefficient at fp6[j].fp2[i], since w^2 = v.
-            let (power, half) = (index / 2, index % 2);
-            *element.fp6.get_mut(power % 2)?.fp2.get_mut(power / 2)?.fp.get_mut(half)? = part;
-        }
         // SAFETY: reads a local value.
-        let valid = unsafe { blst_fp12_in_group(&raw const element) };
-        let element = Self(element);
-        (valid && !element.is_one()).then_some(element)
+        Self::in_field(bytes).filter(|element| unsafe { blst_fp12_in_group(&raw const element.0) })
     }
 
     /// The 576 bytes described at [`Gt::from_bytes`].

@@ -268,7 +268,8 @@ fn outside_g1() -> Vec<blst_p1_affine> {
         let mut point = blst_p1_affine::default();
         // SAFETY: reads 48 bytes, writes a local value.
         unsafe {
-            let on_curve = blst_p1_uncompress(&raw mut point, encoded.as_ptr()) == BLST_ERROR::BLST_SUCCESS;
+            let on_curve =
+                blst::blst_p1_uncompress(&raw mut point, encoded.as_ptr()) == blst::BLST_ERROR::BLST_SUCCESS;
             if on_curve && !blst_p1_affine_in_g1(&raw const point) {
                 found.push(point);
             }
@@ -338,8 +339,9 @@ fn points_outside_the_subgroup_of_g2_are_refused() {
         (encoded[0], encoded[95]) = (0x80, x);
         let mut point = blst_p2_affine::default();
         // SAFETY: reads 96 bytes, writes a local value.
-        let on_curve =
-            unsafe { blst_p2_uncompress(&raw mut point, encoded.as_ptr()) == BLST_ERROR::BLST_SUCCESS };
+        let on_curve = unsafe {
+            blst::blst_p2_uncompress(&raw mut point, encoded.as_ptr()) == blst::BLST_ERROR::BLST_SUCCESS
+        };
         outside += usize::from(on_curve);
         assert!(G2::from_bytes(&encoded).is_none());
     }

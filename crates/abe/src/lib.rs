@@ -59,7 +59,7 @@ pub use attribute::{Attribute, AttributeSet, AuthorityName, Term};
 pub use authority::{AttributeKey, AuthorityPublicKey, AuthoritySecretKey};
 pub use error::{AbeError, PolicyError};
 pub use gid::{Gid, GidChallenge};
-pub use kem::{Header, KemContext};
+pub use kem::{Header, KemContext, Received};
 pub use policy::AccessPolicy;
 pub use public_keys::PublicKeys;
 pub use rand_core;

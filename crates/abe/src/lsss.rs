@@ -39,6 +39,13 @@ impl Lsss {
         out
     }
 
+    /// For each row which share it carries: 0 is the secret itself, and the rows under one OR carry the same share.
+    pub(crate) fn share_numbers(&self) -> Vec<usize> {
+        let mut out = Vec::with_capacity(self.terms.len());
+        number(&self.root, 0, &mut 0, &mut out);
+        out
+    }
+
     /// Rows among the available ones and their coefficients ε with Σ ε·share = secret, the fewest
     /// rows possible; `None` if the available rows do not satisfy the policy. No ε is zero.
     pub(crate) fn reconstruct(&self, available: &[bool]) -> Option<Vec<(usize, Scalar)>> {
@@ -61,6 +68,19 @@ fn gate(node: &Node, terms: &mut Vec<Term>) -> Gate {
 
 fn gates(children: &[Node], terms: &mut Vec<Term>) -> Vec<Gate> {
     children.iter().map(|child| gate(child, terms)).collect()
+}
+
+fn number(gate: &Gate, own: usize, last: &mut usize, out: &mut Vec<usize>) {
+    match gate {
+        Gate::Row(_) => out.push(own),
+        Gate::Any(children) => children.iter().for_each(|child| number(child, own, last, out)),
+        Gate::All(children) | Gate::Threshold(_, children) => {
+            for child in children {
+                *last += 1;
+                number(child, *last, last, out);
+            }
+        }
+    }
 }
 
 fn share(gate: &Gate, secret: &Scalar, coin: &mut dyn FnMut() -> Scalar, out: &mut Vec<Scalar>) {

@@ -26,6 +26,14 @@ fn check(policy: &str, held: u32) {
         .filter(|(_, present)| **present)
         .map(|(term, _)| term.clone())
         .collect();
+    let numbers = lsss.share_numbers();
+    let shares = shares_of(&lsss, 77, 1);
+    for (left, share) in numbers.iter().zip(&shares) {
+        assert_eq!(*left == 0, share.public_eq(&Scalar::from_u64(77)), "{policy}");
+        for (right, other) in numbers.iter().zip(&shares) {
+            assert_eq!(left == right, share.public_eq(other), "{policy}");
+        }
+    }
     let cover = lsss.reconstruct(&available);
     assert_eq!(cover.is_some(), policy.satisfied_by(&set), "{policy} {held:b}");
     for (secret, seed) in [(77, 1), (0, 2)] {

@@ -4,6 +4,8 @@
 //! zero along the policy. With keys K, K' of one identity and coefficients ε over a satisfying
 //! set, Π C1^ε · e(C2^ε, K) · e(K'^ε, C4) · e(Π C3^ε, H(GID)) = e(g1,g2)^s.
 
+use std::collections::BTreeMap;
+
 use zeroize::Zeroizing;
 
 use crate::AbeError;
@@ -49,20 +51,34 @@ impl Row {
     }
 
     /// Decodes a row; each part must be canonical, in its subgroup and not the identity.
-    pub(crate) fn read(reader: &mut Reader<'_>, form: Form) -> Result<Self, AbeError> {
-        let c1 = match form {
-            Form::Full => Gt::from_bytes(reader.array::<GT_BYTES>()?),
-            Form::Compact => Gt::from_torus(reader.array::<TORUS_BYTES>()?),
+    pub(crate) fn read(reader: &mut Reader<'_>, form: Form, place: Place) -> Result<Self, AbeError> {
+        let groups = place == Place::Subgroup;
+        let c1 = match (form, groups) {
+            (Form::Full, true) => Gt::from_bytes(reader.array::<GT_BYTES>()?),
+            (Form::Full, false) => Gt::in_field(reader.array::<GT_BYTES>()?),
+            (Form::Compact, true) => Gt::from_torus(reader.array::<TORUS_BYTES>()?),
+            (Form::Compact, false) => Gt::on_torus(reader.array::<TORUS_BYTES>()?),
         };
         let (c2, c3, c4) =
             (reader.array::<G1_BYTES>()?, reader.array::<G1_BYTES>()?, reader.array::<G2_BYTES>()?);
+        let g1 = |bytes| if groups { G1::from_bytes(bytes) } else { G1::on_curve(bytes) };
+        let c4 = if groups { G2::from_bytes(c4) } else { G2::on_curve(c4) };
         Ok(Self {
             c1: c1.ok_or_else(|| reader.malformed("C1 is not in the group"))?,
-            c2: G1::from_bytes(c2).ok_or_else(|| reader.malformed("C2 is not in the group"))?,
-            c3: G1::from_bytes(c3).ok_or_else(|| reader.malformed("C3 is not in the group"))?,
-            c4: G2::from_bytes(c4).ok_or_else(|| reader.malformed("C4 is not in the group"))?,
+            c2: g1(c2).ok_or_else(|| reader.malformed("C2 is not in the group"))?,
+            c3: g1(c3).ok_or_else(|| reader.malformed("C3 is not in the group"))?,
+            c4: c4.ok_or_else(|| reader.malformed("C4 is not in the group"))?,
         })
     }
+}
+
+/// Where the elements of a decoded row are known to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the subgroups of order r.
+    Subgroup,
+    /// On the curves: good for decapsulation only, which finds out.
+    Curve,
 }
 
 /// Rows and the secret e(g1,g2)^s, a function of policy, public keys and coins alone.
@@ -71,19 +87,39 @@ pub(crate) fn encrypt(lsss: &Lsss, keys: &[&AuthorityPublicKey], coins: &Coins) 
     let lambdas = lsss.shares(&s, &mut column(coins, CoinKind::SecretColumn));
     let omegas = lsss.shares(&Scalar::zero(), &mut column(coins, CoinKind::ZeroColumn));
     let (g1, base) = (G1Table::generator(), GtTable::generator());
+    // e(g1,g2)^λ by the number of the share: rows under one OR have the same.
+    let mut powers: BTreeMap<usize, Zeroizing<Gt>> = BTreeMap::new();
+    let numbers = lsss.share_numbers();
     let mut rows = Vec::with_capacity(lsss.terms.len());
-    let inputs = lsss.terms.iter().zip(keys).zip(lambdas.iter().zip(&omegas));
-    for (index, ((term, key), (lambda, omega))) in (0u32..).zip(inputs) {
+    let inputs = lsss.terms.iter().zip(keys).zip(lambdas.iter().zip(&omegas)).zip(&numbers);
+    for (index, (((term, key), (lambda, omega)), number)) in (0u32..).zip(inputs) {
         let t = coins.scalar(CoinKind::Row, index);
         let tables = key.tables();
+        let power = powers.entry(*number).or_insert_with(|| Zeroizing::new(base.pow(lambda)));
         rows.push(Row {
-            c1: base.pow(lambda).mul(&tables.a.pow(&t)),
+            c1: power.mul(&tables.a.pow(&t)),
             c2: g1.mul(&t.neg()),
-            c3: tables.y.mul_add(&t, g1, omega),
+            // Share number 0 is that of the secret, and of zero.
+            c3: if *number == 0 { tables.y.mul(&t) } else { tables.y.mul_add(&t, g1, omega) },
             c4: key.attribute_point(term).mul(&t),
         });
     }
-    (rows, Zeroizing::new(base.pow(&s)))
+    let z = product(lsss, &numbers, &powers).unwrap_or_else(|| Zeroizing::new(base.pow(&s)));
+    (rows, z)
+}
+
+/// e(g1,g2)^s as the product of powers that the rows have made; `None` where that takes coefficients other than one.
+fn product(lsss: &Lsss, numbers: &[usize], powers: &BTreeMap<usize, Zeroizing<Gt>>) -> Option<Zeroizing<Gt>> {
+    let one = Scalar::from_u64(1);
+    let mut out = Zeroizing::new(Gt::one());
+    for (row, coefficient) in lsss.reconstruct(&vec![true; numbers.len()])? {
+        let power = numbers.get(row).and_then(|number| powers.get(number))?;
+        if !coefficient.public_eq(&one) {
+            return None;
+        }
+        *out = out.mul(power);
+    }
+    Some(out)
 }
 
 /// The column entries of one kind, in order.

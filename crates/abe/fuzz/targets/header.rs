@@ -2,7 +2,7 @@
 //! its policy asks for, so that group elements are reached.
 #![no_main]
 
-use consilium_abe::{AccessPolicy, Header};
+use consilium_abe::{AccessPolicy, Header, Received};
 use libfuzzer_sys::fuzz_target;
 
 fn read(data: &[u8]) {
@@ -11,6 +11,14 @@ fn read(data: &[u8]) {
     }
     if let Ok(header) = Header::from_bytes(data) {
         assert_eq!(header.to_bytes(), data);
+        assert!(Received::from_bytes(data).is_ok());
+    }
+    if let Ok(header) = Received::from_bytes(data) {
+        assert_eq!(header.to_bytes(), data);
+    }
+    if let Ok(header) = Received::from_compact_bytes(data) {
+        // Its torus form is that of the same element, wherever that lies.
+        assert!(!header.policy().to_string().is_empty());
     }
 }
 

@@ -59,6 +59,12 @@ impl Gt {
     /// Decodes 288 bytes. `None` unless every coefficient is below p, and the element is in the subgroup of order r and
     /// not one.
     pub(crate) fn from_torus(bytes: &[u8; TORUS_BYTES]) -> Option<Self> {
+        // SAFETY: reads a local value.
+        Self::on_torus(bytes).filter(|element| unsafe { blst_fp12_in_group(&raw const element.0) })
+    }
+
+    /// The same without the question whether the element is in the subgroup ([`super::arrived`]).
+    pub(crate) fn on_torus(bytes: &[u8; TORUS_BYTES]) -> Option<Self> {
         let mut above = zero();
         for (bytes, part) in bytes.chunks_exact(48).zip(even(&mut above)) {
             let mut back = [0u8; 48];
@@ -76,11 +82,8 @@ impl Gt {
         let mut below = above;
         // SAFETY: local values. The conjugate of c + w is c - w.
         unsafe { blst_fp12_conjugate(&raw mut below) };
-        let element = fp12_mul(&above, &inverse(&below));
-        // SAFETY: reads a local value.
-        let valid = unsafe { blst_fp12_in_group(&raw const element) };
-        let element = Self(element);
-        (valid && !element.is_one()).then_some(element)
+        let element = Self(fp12_mul(&above, &inverse(&below)));
+        (!element.is_one()).then_some(element)
     }
 }
 

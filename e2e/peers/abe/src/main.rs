@@ -49,6 +49,7 @@ const TOLD: [Told; 3] = [
         &[
             "decode and decapsulate, cold",
             "decode and decapsulate, rejected",
+            "decode with subgroup checks as well and decapsulate",
             "decapsulate",
             "decode",
             "decode, compact",
@@ -56,8 +57,8 @@ const TOLD: [Told; 3] = [
         "aw11 decrypt",
         "ac17 decrypt",
         "limit of decapsulate",
-        "from the header's bytes to the secret: decoding, all points' subgroups, decryption, encryption again and \
-         comparison (CCA); the peers: CPA, no checks, from decoded values",
+        "from the header's bytes to the secret: decoding, decryption, encryption again inside the subgroups and \
+         comparison of every element (CCA); the peers: CPA, no checks, from decoded values",
     ),
 ];
 

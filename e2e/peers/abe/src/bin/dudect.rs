@@ -11,8 +11,8 @@ use std::hint::black_box;
 use consilium_abe::envelope::{ClassKey, unwrap_class_key, wrap_class_key};
 use consilium_abe::rand_core::{CryptoRng, Error as RngError};
 use consilium_abe::{
-    AccessPolicy, Attribute, AttributeKey, AuthoritySecretKey, Gid, Header, KemContext, PublicKeys, Secret32,
-    authority, kem,
+    AccessPolicy, Attribute, AttributeKey, AuthoritySecretKey, Gid, KemContext, PublicKeys, Received,
+    Secret32, authority, kem,
 };
 use consilium_testkit::leak::{Finding, Times};
 use rand_chacha::{ChaCha20Rng, rand_core::RngCore, rand_core::SeedableRng};
@@ -173,7 +173,8 @@ fn reject(at: &Setting, samples: usize, rng: &mut ChaCha20Rng) -> Outcome<Findin
     let mut altered = honest.clone();
     *altered.last_mut().ok_or("a header")? ^= 1;
     let keys = [key];
-    let prepare = |fixed: bool, _: &mut ChaCha20Rng| Ok(Header::from_bytes(&pick(fixed, &honest, &altered))?);
+    let prepare =
+        |fixed: bool, _: &mut ChaCha20Rng| Ok(Received::from_bytes(&pick(fixed, &honest, &altered))?);
     test(samples, rng, prepare, |header| {
         kem::decapsulate(header, &at.context, &at.public, &at.gid, &keys, &[7; 32]).is_ok()
     })
@@ -182,7 +183,7 @@ fn reject(at: &Setting, samples: usize, rng: &mut ChaCha20Rng) -> Outcome<Findin
 /// Decapsulation with a key issued with sparse t against keys with random t.
 fn held(at: &Setting, samples: usize, rng: &mut ChaCha20Rng) -> Outcome<Finding> {
     let header =
-        Header::from_bytes(&kem::encapsulate(&at.policy, &at.public, &at.context, rng)?.0.to_bytes())?;
+        Received::from_bytes(&kem::encapsulate(&at.policy, &at.public, &at.context, rng)?.0.to_bytes())?;
     let prepare = |fixed: bool, rng: &mut ChaCha20Rng| {
         let issued = authority::issue(&at.secret, &at.gid, &at.attribute, &mut chosen(fixed, rng));
         Ok([AttributeKey::from_bytes(&issued.to_bytes())?])
