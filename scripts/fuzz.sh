@@ -36,20 +36,23 @@ coverage+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sa
 coverage+=" -Ccodegen-units=1"
 
 needed=
+declare -A bins=()
 for each in "$@"; do
   room=$(room "${each%%=*}")
   [[ " $needed " == *" $room "* ]] || needed+=" $room"
+  bins[$room]+=" --bin ${each%%=*}"
 done
 for room in $needed; do
   manifest=crates/$room/fuzz/Cargo.toml
   if [ "$room" = abe ]; then
-    seeds=seeds from=crates/abe/tests/vectors bins=(--bin policy --bin header --bin keys --bin sealed)
+    seeds=seeds from=crates/abe/tests/vectors
   else
-    seeds=fhir-seeds from=$data bins=(--bin json --bin validator --bin fhirpath)
+    seeds=fhir-seeds from=$data
   fi
+  read -ra chosen <<<"${bins[$room]}"
   CARGO_TARGET_DIR=$target/fuzz/plain cargo build --quiet --locked --release --manifest-path "$manifest" --bin "$seeds"
   CARGO_TARGET_DIR=$target/fuzz/build RUSTFLAGS="$coverage" cargo build --quiet --locked --release \
-    --target "$triple" --manifest-path "$manifest" "${bins[@]}"
+    --target "$triple" --manifest-path "$manifest" "${chosen[@]}"
   "$target/fuzz/plain/release/$seeds" "$from" "$target/fuzz/corpus"
 done
 

@@ -27,7 +27,7 @@ use crate::tape::{ends, key_hash, same};
 
 /// Changes whenever a rule of the validator changes: it enters [`Schema::digest`], so that two
 /// verdicts with one digest come from one set of rules.
-pub const RULE_SET: &str = "7";
+pub const RULE_SET: &str = "8";
 
 /// Why definitions were refused.
 #[derive(Debug, thiserror::Error)]

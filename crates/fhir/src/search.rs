@@ -19,6 +19,10 @@ use crate::tape::{NodeId, Tape};
 pub use date::DateRange;
 pub use values::{SearchValue, fold};
 
+/// More combinations of one element are not kept: a resource of ten thousand codings is not to become
+/// an index of a hundred million pairs.
+const MAX_COMBINATIONS: usize = 1000;
+
 /// Type of a search parameter (<https://hl7.org/fhir/R4/search.html#ptypes>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the names are the specification's own")]
@@ -77,6 +81,8 @@ struct Param {
     kind: SearchKind,
     url: String,
     program: Program,
+    /// Of a composite: type and expression of each part, from what `program` finds.
+    parts: Vec<(SearchKind, Program)>,
     /// `where(resolve() is T)`: only references to this type.
     target: Option<String>,
 }
@@ -89,17 +95,18 @@ pub struct SearchParams {
 }
 
 impl SearchParams {
-    /// Compiles all parameters of the packages in `schema`. Composite and special parameters, and
-    /// the few whose expression this engine does not read, are left out.
+    /// Compiles all parameters of the packages in `schema`. Special parameters, and the few whose
+    /// expression this engine does not read, are left out.
     pub fn compile(schema: Arc<Schema>) -> SearchParams {
         let mut by_base: BTreeMap<String, Vec<Param>> = BTreeMap::new();
         for row in schema.search_params() {
             let kind = SearchKind::named(schema.str(row.kind));
-            if matches!(kind, SearchKind::Composite | SearchKind::Special) {
+            if kind == SearchKind::Special {
                 continue;
             }
             let options =
                 CompileOptions { lenient: true, schema: Some(&schema), ..CompileOptions::default() };
+            let Some(parts) = parts(&schema, schema.str(row.components), &options) else { continue };
             for (expression, target) in alternatives(schema.str(row.expression)) {
                 let Ok(program) = compile(&expression, &options) else { continue };
                 by_base.entry(schema.str(row.base).to_owned()).or_default().push(Param {
@@ -107,6 +114,7 @@ impl SearchParams {
                     kind,
                     url: schema.str(row.url).to_owned(),
                     program,
+                    parts: parts.clone(),
                     target,
                 });
             }
@@ -163,6 +171,9 @@ impl SearchParams {
             for item in found.iter() {
                 let before = entries.len();
                 match item {
+                    Item::Element(e) if param.kind == SearchKind::Composite => {
+                        self.composite(tape, &context, param, e, &mut entries);
+                    }
                     Item::Element(e) => self.element(tape, param, e, &mut entries),
                     // A computed value, such as `deceased.exists()`.
                     Item::Value(value) => {
@@ -183,6 +194,46 @@ impl SearchParams {
         entries
     }
 
+    /// Every combination of the values that the parts have at one element: the pair is found that
+    /// belongs together (<https://hl7.org/fhir/R4/search.html#composite>).
+    fn composite(
+        &self,
+        tape: &Tape<'_>,
+        context: &Context<'_>,
+        param: &Param,
+        element: &Element,
+        entries: &mut Vec<SearchEntry>,
+    ) {
+        let context = context.clone().at(*element);
+        let mut combined: Vec<Vec<SearchValue>> = vec![Vec::new()];
+        for (kind, program) in &param.parts {
+            let Ok(found) = program.evaluate(&context) else { return };
+            let mut values = Vec::new();
+            for item in found.iter() {
+                match item {
+                    Item::Element(e) => {
+                        let Some(node) = e.node else { continue };
+                        let name = e.ty.map_or("", |ty: TypeId| self.schema.type_name(ty));
+                        values::of(*kind, name, tape.cursor(node), &mut |value| values.push(value));
+                    }
+                    Item::Value(value) => {
+                        let text = value.to_text().unwrap_or_default();
+                        values::computed(*kind, &text, &mut |value| values.push(value));
+                    }
+                }
+            }
+            let pair = |before: &Vec<SearchValue>, value: &SearchValue| {
+                before.iter().chain([value]).cloned().collect::<Vec<_>>()
+            };
+            combined = combined
+                .iter()
+                .flat_map(|before| values.iter().map(move |value| pair(before, value)))
+                .take(MAX_COMBINATIONS)
+                .collect();
+        }
+        entries.extend(combined.into_iter().map(|values| entry(param, SearchValue::Composite(values))));
+    }
+
     fn element(&self, tape: &Tape<'_>, param: &Param, element: &Element, entries: &mut Vec<SearchEntry>) {
         let Some(node) = element.node else { return };
         let name = element.ty.map_or("", |ty: TypeId| self.schema.type_name(ty));
@@ -190,6 +241,20 @@ impl SearchParams {
             entries.push(entry(param, value));
         });
     }
+}
+
+/// Type and expression of each part of a composite; `None`: one of them is not known.
+fn parts(
+    schema: &Schema,
+    components: &str,
+    options: &CompileOptions<'_>,
+) -> Option<Vec<(SearchKind, Program)>> {
+    let part = |line: &str| {
+        let (url, expression) = line.split_once('\t')?;
+        let row = schema.search_params().iter().find(|row| schema.str(row.url) == url)?;
+        Some((SearchKind::named(schema.str(row.kind)), compile(expression, options).ok()?))
+    };
+    components.lines().map(part).collect()
 }
 
 fn entry(param: &Param, value: SearchValue) -> SearchEntry {

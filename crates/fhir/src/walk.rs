@@ -7,15 +7,11 @@ mod repeat;
 mod unchecked;
 mod urls;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use crate::fhirpath::{Program, Temporal};
 use crate::profile::{self, Profiles};
 use crate::report::{IssueCode, Report, Unevaluated};
 use crate::rules;
-use crate::rules::conformance::Registry;
-use crate::rules::questionnaire::Form;
+use crate::rules::conformance::{Local, Registry};
 use crate::schema::{Schema, Slot, Special, System, TypeDef, TypeId, TypeKind};
 use crate::tape::{Cursor, Kind, NodeId, Tape, key_hash, same};
 use crate::validate::Options;
@@ -64,8 +60,8 @@ pub(crate) struct Walk<'v, 't, 'a> {
     pub registry: &'v Registry,
     /// The code systems met last, by url.
     pub systems_met: Vec<(String, &'v [System])>,
-    /// Contained questionnaires, read once.
-    pub forms: BTreeMap<NodeId, Arc<Form>>,
+    /// Questionnaires and the like of the document.
+    pub local: Local,
     /// Steps that checking answers has taken.
     pub questionnaire_work: u64,
     pub profile_state: profile::State,
@@ -113,7 +109,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             profiles,
             registry,
             systems_met: Vec::new(),
-            forms: BTreeMap::new(),
+            local: Local::default(),
             questionnaire_work: 0,
             profile_state: profile::State::default(),
             resource: NodeId::ROOT,
@@ -165,6 +161,12 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
     /// As [`Walk::is_withheld`], without counting.
     pub(crate) fn withholds(&self, node: NodeId) -> bool {
         self.withheld.binary_search(&node).is_ok()
+    }
+
+    /// A leaf at or below `node` is unknown.
+    pub(crate) fn withholds_below(&self, node: Cursor<'t, 'a>) -> bool {
+        let from = self.withheld.partition_point(|id| *id < node.id());
+        self.withheld.get(from).is_some_and(|id| id.0 < node.node().next)
     }
 
     /// Some leaves of the document are unknown.

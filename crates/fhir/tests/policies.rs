@@ -9,7 +9,9 @@ mod policies {
     use std::sync::{Arc, OnceLock};
 
     use super::support;
-    use consilium_fhir::{Limits, Options, References, Report, Schema, Severity, Validator, VitalSigns};
+    use consilium_fhir::{
+        Limits, Options, References, Report, Schema, Severity, UnknownExtensions, Validator, VitalSigns,
+    };
     use serde_json::{Value, json};
 
     const NAMED: &str = "http://example.org/StructureDefinition/named";
@@ -55,7 +57,7 @@ mod policies {
             profile(
                 VALUES,
                 &json!([
-                {"path": "Patient.gender", "extension": [
+                {"path": "Patient.birthDate", "extension": [
                     {"url": "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.mustHaveValue",
                         "valueBoolean": true}]},
                 {"path": "Patient.language", "extension": [
@@ -196,11 +198,11 @@ mod policies {
         assert_eq!(errors(&v, &json!({"resourceType": "Patient", "id": "x"}), &asked(ASKS)), failing);
         let named = json!({"resourceType": "Patient", "name": [{"family": "A"}]});
         assert!(errors(&v, &named, &asked(ASKS)).is_empty());
-        let hidden = json!({"resourceType": "Patient", "language": "en", "_gender": {"extension": [
+        let hidden = json!({"resourceType": "Patient", "language": "en", "_birthDate": {"extension": [
             {"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}]}});
         assert_eq!(
             errors(&v, &hidden, &asked(VALUES)),
-            ["fhir.profile.min-length Patient.language", "fhir.profile.value Patient.gender"]
+            ["fhir.profile.min-length Patient.language", "fhir.profile.value Patient.birthDate"]
         );
     }
 
@@ -274,6 +276,53 @@ mod policies {
         );
         let named = errors(&v, &patient("urn:oid:1.2"), &Options::default());
         assert_eq!(named, ["fhir.narrative.link-scheme Patient.text.div"]);
+    }
+
+    #[test]
+    fn extensions_of_tools_and_tests_need_no_definition() {
+        let Some(v) = validator(false) else { return };
+        let of = |url: &str, example_urls: bool| {
+            let options =
+                Options { unknown_extensions: UnknownExtensions::Refuse, example_urls, ..Options::default() };
+            let patient = json!({"resourceType": "Patient", "active": true,
+                "extension": [{"url": url, "valueCode": "x"}]});
+            errors(&v, &patient, &options)
+        };
+        let refused = vec!["fhir.extension.unknown Patient.extension[0]".to_owned()];
+        let tool = "http://hl7.org/fhir/tools/StructureDefinition/obligation";
+        let made_up = ["http://hl7.org/fhir/test/StructureDefinition/x", "http://a.example/x"];
+        assert!(of(tool, true).is_empty() && of(tool, false).is_empty());
+        for url in made_up {
+            assert!(of(url, true).is_empty(), "{url}");
+            assert!(of(url, false).contains(&refused[0]), "{url}");
+        }
+        for url in [
+            "http://hl7.org/fhir/StructureDefinition/no-such-extension",
+            "http://hl7.org/fhir/uv/sdc/StructureDefinition/x",
+            "http://hl7.org/fhir/tests/StructureDefinition/x",
+            "http://hospital.org/fhir/test/x",
+        ] {
+            assert_eq!(of(url, true), refused, "{url}");
+        }
+    }
+
+    /// An extension may stand for a value, but not for a code that a required binding asks for.
+    #[test]
+    fn a_bound_code_is_given() {
+        let Some(v) = validator(false) else { return };
+        let why = json!([{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason",
+            "valueCode": "unknown"}]);
+        let with = |key: &str, value: Value| {
+            let mut patient = json!({"resourceType": "Patient", "active": true});
+            patient[key] = value;
+            errors(&v, &patient, &Options::default())
+        };
+        assert_eq!(with("_gender", json!({"extension": why})), ["fhir.binding.no-code Patient.gender"]);
+        assert!(with("_birthDate", json!({"extension": why})).is_empty());
+        // `language` is bound, but not strictly.
+        assert!(with("_language", json!({"extension": why})).is_empty());
+        let both = json!({"resourceType": "Patient", "gender": "other", "_gender": {"extension": why}});
+        assert!(errors(&v, &both, &Options::default()).is_empty());
     }
 
     #[test]

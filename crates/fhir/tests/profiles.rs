@@ -78,6 +78,68 @@ mod profiles {
         ]
     }
 
+    /// "ContentReferences … always reference the non-constrained definition"
+    /// (<https://hl7.org/fhir/R4/elementdefinition-definitions.html#ElementDefinition.contentReference>):
+    /// a rule on `item` does not go down to the items inside of it, one on `item.item` does what it says.
+    #[test]
+    fn a_content_reference_brings_the_rules_of_the_type() {
+        let Some(core) = support::core() else { return };
+        let definitions = [
+            profile(
+                "outer",
+                "Questionnaire",
+                &self::core("Questionnaire"),
+                &json!([{"path": "Questionnaire.item.prefix", "min": 1}]),
+            ),
+            profile(
+                "inner",
+                "Questionnaire",
+                &self::core("Questionnaire"),
+                &json!([
+                    {"path": "Questionnaire.item.item.prefix", "min": 1},
+                    {"path": "Questionnaire.item.item.item", "slicing": {"rules": "closed",
+                        "discriminator": [{"type": "value", "path": "linkId"}]}},
+                    {"path": "Questionnaire.item.item.item", "sliceName": "c", "max": "1"},
+                    {"path": "Questionnaire.item.item.item.linkId", "fixedString": "c"},
+                    {"path": "Questionnaire.item.item.item.required", "patternBoolean": true}
+                ]),
+            ),
+        ];
+        let resources: Vec<&[u8]> = definitions.iter().map(Vec::as_slice).collect();
+        let v = Validator::new(Arc::new(Schema::compile_with(&[&core], &resources).expect("schema")));
+        let item = |id: &str, prefix: Option<&str>, below: Value| {
+            let leaf = below.as_array().is_none_or(Vec::is_empty);
+            let kind = if leaf { "string" } else { "group" };
+            let mut item = json!({"linkId": id, "type": kind, "required": true});
+            if let Some(prefix) = prefix {
+                item["prefix"] = json!(prefix);
+            }
+            if !leaf {
+                item["item"] = below;
+            }
+            item
+        };
+        let form = |items: Value| json!({"resourceType": "Questionnaire", "status": "active", "item": items});
+        let errors = |name: &str, form: &Value| {
+            let report = check(&v, name, form);
+            let errors = report.issues.iter().filter(|i| i.is_error());
+            errors.map(|i| format!("{} {}", i.message_id, i.expression)).collect::<Vec<_>>()
+        };
+        let leaf = |id: &str| json!([item(id, None, json!([]))]);
+        let outside = form(json!([item("a", Some("1"), json!([item("b", None, json!([]))]))]));
+        assert!(errors("outer", &outside).is_empty());
+        assert_eq!(errors("inner", &outside), ["fhir.profile.min Questionnaire.item[0].item[0]"]);
+        let inside = form(json!([item("a", None, json!([item("b", Some("1"), leaf("c"))]))]));
+        assert_eq!(errors("outer", &inside), ["fhir.profile.min Questionnaire.item[0]"]);
+        assert!(errors("inner", &inside).is_empty());
+        let other = form(json!([item("a", None, json!([item("b", Some("1"), leaf("d"))]))]));
+        assert_eq!(errors("inner", &other), ["fhir.slice.closed Questionnaire.item[0].item[0].item[0]"]);
+        let mut optional = inside.clone();
+        optional["item"][0]["item"][0]["item"][0]["required"] = json!(false);
+        let place = "Questionnaire.item[0].item[0].item[0].required";
+        assert_eq!(errors("inner", &optional), [format!("fhir.profile.pattern {place}")]);
+    }
+
     fn validator() -> Option<Validator> {
         let core = support::core()?;
         let definitions = definitions();

@@ -50,6 +50,58 @@ mod questionnaires {
 
     const P: &str = "fhir.questionnaire-response.";
 
+    fn entry(resource: &Value) -> Value {
+        json!({"resource": resource})
+    }
+
+    /// The questionnaire is another entry of the bundle, found by url and version.
+    #[test]
+    fn the_bundle_is_asked_before_the_packages() {
+        let Some(v) = support::validator() else { return };
+        let url = "http://a.example/Questionnaire/q";
+        let form = |version: &str, kind: &str| {
+            json!({"resourceType": "Questionnaire", "url": url, "version": version, "status": "active",
+                "item": [{"linkId": "a", "type": kind}]})
+        };
+        let answers = |canonical: &str| {
+            json!({"resourceType": "QuestionnaireResponse", "questionnaire": canonical, "status": "completed",
+                "item": [{"linkId": "a", "answer": [{"valueInteger": 1}]}]})
+        };
+        let bundle = |entries: Vec<Value>| {
+            json!({"resourceType": "Bundle", "type": "collection",
+                "entry": entries.iter().map(entry).collect::<Vec<_>>()})
+        };
+        let parameters = |resources: Vec<Value>| {
+            let named = |r: &Value| json!({"name": "x", "resource": r});
+            json!({"resourceType": "Parameters", "parameter": resources.iter().map(named).collect::<Vec<_>>()})
+        };
+        let both = || vec![form("1", "string"), form("2", "integer")];
+        let of = |document: &Value| {
+            let report = report(&v, document);
+            let ids = report.issues.iter().map(|i| i.message_id.to_string()).collect::<Vec<_>>();
+            (ids, report.unevaluated.profiles)
+        };
+        let wrong = (vec![format!("{P}type")], 0);
+        let sound = (Vec::new(), 0);
+        let with = |canonical: &str| {
+            let mut all = both();
+            all.push(answers(canonical));
+            all
+        };
+        assert_eq!(of(&bundle(with(&format!("{url}|1")))), wrong);
+        assert_eq!(of(&bundle(with(&format!("{url}|2")))), sound);
+        assert_eq!(of(&bundle(with(url))), sound, "the last version");
+        assert_eq!(of(&parameters(with(&format!("{url}|1")))), wrong);
+        let (ids, unchecked) = of(&bundle(with(&format!("{url}|3"))));
+        assert!(ids.contains(&format!("{P}unresolved")), "{ids:?}");
+        assert_eq!(unchecked, 1);
+        // A bundle inside of a bundle sees the outer one's entries, not the other way round.
+        let inner = bundle(vec![answers(&format!("{url}|1"))]);
+        assert_eq!(of(&bundle(vec![form("1", "string"), inner])), wrong);
+        let outside = bundle(vec![bundle(vec![form("1", "string")]), answers(&format!("{url}|1"))]);
+        assert_eq!(of(&outside).1, 1);
+    }
+
     #[test]
     fn required_repeating_and_unknown_items() {
         let Some(v) = support::validator() else { return };

@@ -89,6 +89,53 @@ mod search {
     }
 
     #[test]
+    fn the_parts_of_a_composite_belong_together() {
+        let Some(p) = params() else { return };
+        let quantity = |value: &str| SearchValue::Quantity {
+            value: value.into(),
+            system: Some("http://unitsofmeasure.org".into()),
+            code: Some("mm[Hg]".into()),
+            unit: None,
+        };
+        let loinc = |code: &str| token(Some("http://loinc.org"), code);
+        let component = |code: &str, value: u32| {
+            format!(
+                r#"{{"code":{{"coding":[{{"system":"http://loinc.org","code":"{code}"}}]}},"valueQuantity":{{"value":{value},
+                "system":"http://unitsofmeasure.org","code":"mm[Hg]"}}}}"#
+            )
+        };
+        let text = format!(
+            r#"{{"resourceType":"Observation","status":"final","code":{{"coding":[{{"system":"http://loinc.org","code":"85354-9"}},
+            {{"code":"bp"}}]}},"effectiveDateTime":"2024-01-01","component":[{},{}]}}"#,
+            component("8480-6", 120),
+            component("8462-4", 80)
+        );
+        let get = |code| values(&p, &text, code);
+        let pair = |a, b| SearchValue::Composite(vec![a, b]);
+        // Not the pressure of one with the code of the other.
+        assert_eq!(
+            get("component-code-value-quantity"),
+            [pair(loinc("8480-6"), quantity("120")), pair(loinc("8462-4"), quantity("80"))]
+        );
+        assert!(get("code-value-quantity").is_empty(), "no value of its own");
+        let day = SearchValue::Date(DateRange::parse("2024-01-01").expect("date"));
+        assert!(get("code-value-date").is_empty());
+        let own = text.replace("\"component\"", "\"valueDateTime\":\"2024-01-01\",\"component\"");
+        assert_eq!(
+            values(&p, &own, "code-value-date"),
+            [pair(loinc("85354-9"), day.clone()), pair(token(None, "bp"), day)]
+        );
+        let composites: Vec<_> = p
+            .schema()
+            .resource_types()
+            .flat_map(|t| p.of_type(t))
+            .filter(|i| i.kind == SearchKind::Composite)
+            .map(|i| i.url.to_owned())
+            .collect();
+        assert!(composites.len() > 30, "{}", composites.len());
+    }
+
+    #[test]
     fn every_parameter_of_the_core_is_read() {
         let Some(p) = params() else { return };
         let observation = p.of_type("Observation");

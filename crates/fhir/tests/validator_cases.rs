@@ -22,20 +22,25 @@ mod validator_cases {
 
     /// Agreements reached; raise them when rules are added, never lower them.
     const GATES: [(&str, usize); 4] =
-        [("tier A, JSON", 90), ("tier A, from XML", 59), ("tier B", 106), ("with a profile", 46)];
-    /// Cases called invalid that are valid; lower it, never raise it.
-    const FALSE_ALARMS: usize = 1;
+        [("tier A, JSON", 91), ("tier A, from XML", 59), ("tier B", 107), ("with a profile", 46)];
     /// First errors at the same place, of 100, where both say invalid.
     const SAME_PLACE: usize = 88;
     const SAME_PLACE_B: usize = 94;
 
     /// Tier A: each case that differs, and why; the list is neither too long nor too short. All of them
     /// lack something that the suite has and the data here do not.
-    const DIFFERENCES: [(&str, &str); 4] = [
+    const DIFFERENCES: [(&str, &str); 3] = [
         ("pat-security-bad-string2", "the fault, an element inside of text, exists in XML only"),
         ("bundle-dual-subject", "the fault, an element given twice, exists in XML only"),
         ("bundle-bad-by-param", "the parameter that asks for a profile of the entries is not in the data"),
-        ("extension-version-restriction-range-r4", "the definition of its extension is not in the data"),
+    ];
+    /// The same for tier B.
+    const DIFFERENCES_B: [(&str, &str); 2] = [
+        ("cs-narrative-status-pub", "house rules of HL7's own publications, no rule of R4"),
+        (
+            "reference-invalid-resource-type-qr",
+            "a setting of HL7's takes any absolute url for a FHIR server's",
+        ),
     ];
 
     /// Resource types that a schema takes up.
@@ -214,7 +219,7 @@ mod validator_cases {
         let mut false_alarms = 0;
         let mut places = Vec::new();
         let mut places_b = Vec::new();
-        let (mut differing, mut without_terminology) = (Vec::new(), Vec::new());
+        let (mut differing, mut differing_b, mut without_terminology) = (Vec::new(), Vec::new(), Vec::new());
         for case in cases {
             let file = case["file"].as_str().expect("file");
             let bytes = std::fs::read(folder.join(file)).expect("case");
@@ -230,8 +235,9 @@ mod validator_cases {
             total[kind] += 1;
             let same = agrees(&what, &report, &case["expect"], &mut false_alarms);
             agreed[kind] += usize::from(same);
-            if case["tier"] == "A" && !same {
-                differing.push(case["id"].as_str().unwrap_or_default().to_owned());
+            if !same {
+                let list = if case["tier"] == "A" { &mut differing } else { &mut differing_b };
+                list.push(case["id"].as_str().unwrap_or_default().to_owned());
             }
             if case["srcFormat"] != "xml" && case["tier"] == "A" && case["expect"]["txErrors"] == 0 {
                 without_terminology.push(same);
@@ -263,10 +269,12 @@ mod validator_cases {
         }
         let same = without_terminology.iter().filter(|same| **same).count();
         println!("tier A, JSON, without terminology errors: {same}/{} agree", without_terminology.len());
-        let mut listed: Vec<&str> = DIFFERENCES.iter().map(|(id, _)| *id).collect();
-        listed.sort_unstable();
-        differing.sort_unstable();
-        assert_eq!(differing, listed);
+        for (mut differing, listed) in [(differing, &DIFFERENCES[..]), (differing_b, &DIFFERENCES_B[..])] {
+            let mut listed: Vec<&str> = listed.iter().map(|(id, _)| *id).collect();
+            listed.sort_unstable();
+            differing.sort_unstable();
+            assert_eq!(differing, listed);
+        }
         let same = places.iter().filter(|same| **same).count();
         println!("first error at the same place: {same}/{}", places.len());
         assert!(same * 100 >= SAME_PLACE * places.len());
@@ -274,6 +282,6 @@ mod validator_cases {
         println!("the same in tier B: {same}/{}", places_b.len());
         assert!(same * 100 >= SAME_PLACE_B * places_b.len());
         println!("{false_alarms} false alarms");
-        assert!(false_alarms <= FALSE_ALARMS, "{false_alarms} > {FALSE_ALARMS}");
+        assert_eq!(false_alarms, 0, "a valid case is called invalid");
     }
 }

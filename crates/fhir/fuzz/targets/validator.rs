@@ -2,14 +2,17 @@
 //! a valid OperationOutcome.
 #![no_main]
 
+mod mutate;
+
 use std::sync::{Arc, LazyLock};
 
-use consilium_fhir::{Limits, Options, Schema, UnknownExtensions, Validator};
-use libfuzzer_sys::fuzz_target;
+use consilium_fhir::{Limits, Options, References, Schema, UnknownExtensions, Validator, VitalSigns};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
 static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
     let paths = std::env::var("CONSILIUM_FUZZ_PACKAGES").expect("CONSILIUM_FUZZ_PACKAGES");
-    let packages: Vec<Vec<u8>> = paths.split(',').map(|path| std::fs::read(path).expect("a package")).collect();
+    let packages: Vec<Vec<u8>> =
+        paths.split(',').map(|path| std::fs::read(path).expect("a package")).collect();
     let packages: Vec<&[u8]> = packages.iter().map(Vec::as_slice).collect();
     Validator::new(Arc::new(Schema::compile(&packages).expect("packages compile")))
 });
@@ -23,6 +26,10 @@ fuzz_target!(|data: &[u8]| {
         example_urls: !bit(2),
         best_practice: bit(3),
         max_issues: if bit(4) { 3 } else { 1000 },
+        preferred_bindings: bit(3),
+        vital_signs: if bit(1) { VitalSigns::Related } else { VitalSigns::Coded },
+        references: if bit(7) { References::Conform } else { References::AsFound },
+        as_of: bit(2).then(|| "2026-03-01".to_owned()),
         ..Options::default()
     };
     let limits = Limits { bytes: 1 << 20, depth: 60, nodes: 1 << 16 };
@@ -36,4 +43,18 @@ fuzz_target!(|data: &[u8]| {
         let verdict = VALIDATOR.validate_bytes(outcome.as_bytes(), &Limits::default(), &Options::default());
         assert!(verdict.is_valid(), "{:?}", verdict.issues);
     }
+});
+
+// Three of four changes keep the document JSON; the others are libFuzzer's own.
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    if seed % 4 != 0
+        && let Some((_, document)) = data.get(..size).and_then(<[u8]>::split_first)
+        && let Some(changed) = mutate::mutate(document, seed)
+        && changed.len() < max_size
+        && let Some(room) = data.get_mut(1..=changed.len())
+    {
+        room.copy_from_slice(&changed);
+        return changed.len() + 1;
+    }
+    fuzzer_mutate(data, size, max_size)
 });

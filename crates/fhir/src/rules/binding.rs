@@ -21,6 +21,20 @@ pub(crate) fn code<'t, 'a>(
     settle(walk, node, row, strength, verdict);
 }
 
+/// A `code` that has an extension and no value. A required binding asks for one of its codes
+/// (<https://hl7.org/fhir/R4/terminologies.html#required>), and the reason why there is none is no code.
+pub(crate) fn absent<'t, 'a>(
+    walk: &mut Walk<'_, 't, 'a>,
+    node: Cursor<'t, 'a>,
+    row: u16,
+    strength: Strength,
+) {
+    let Some(set) = walk.schema.value_set(row).filter(|_| strength == Strength::Required) else { return };
+    let url = walk.schema.str(set.url);
+    let text = format!("there is no code here, and one of the value set `{url}` is required; give one");
+    walk.note(node, Severity::Error, IssueCode::CodeInvalid, "fhir.binding.no-code", text);
+}
+
 /// A Coding, CodeableConcept or Quantity, or a primitive under the binding of a profile.
 pub(crate) fn element<'t, 'a>(
     walk: &mut Walk<'_, 't, 'a>,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::reference::{self, is_conditional, unversioned};
 use crate::report::{IssueCode, Severity};
+use crate::rules::conformance::Canonicals;
 use crate::rules::primitive::is_absolute;
 use crate::tape::{Cursor, Kind, NodeId};
 use crate::validate::References;
@@ -21,6 +22,8 @@ pub(crate) struct Index<'t, 'a> {
     uses: Vec<(NodeId, ReferenceUse<'a>)>,
     /// The number of each entry among those of its type, if anyone asks for it.
     ordinals: Vec<usize>,
+    /// Definitions among the entries, once one is asked for.
+    pub canonicals: Option<Canonicals>,
 }
 
 struct Entry<'t, 'a> {
@@ -79,7 +82,7 @@ impl<'t, 'a> Index<'t, 'a> {
 
     fn of(kind: Cow<'a, str>, entries: Vec<Entry<'t, 'a>>) -> Self {
         let urls = UrlIndex::new(entries.iter().map(|e| e.full_url.as_deref()));
-        Index { kind, entries, urls, uses: Vec::new(), ordinals: Vec::new() }
+        Index { kind, entries, urls, uses: Vec::new(), ordinals: Vec::new(), canonicals: None }
     }
 
     pub(crate) fn add(&mut self, resource: NodeId, uses: impl Iterator<Item = ReferenceUse<'a>>) {
@@ -102,6 +105,11 @@ impl<'t, 'a> Index<'t, 'a> {
             self.ordinals.push(*count);
             *count += 1;
         }
+    }
+
+    /// The resources of the entries with their types, in document order.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = (&str, Cursor<'t, 'a>)> {
+        self.entries.iter().filter_map(|e| Some((&*e.ty, e.resource?)))
     }
 
     fn is(&self, kinds: &[&str]) -> bool {

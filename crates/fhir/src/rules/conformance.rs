@@ -6,12 +6,14 @@ pub(crate) mod coding;
 pub(crate) mod concept_map;
 mod ecl;
 pub(crate) mod expand;
+mod local;
 mod registry;
 mod sctid;
 pub(crate) mod search_parameter;
 pub(crate) mod structure;
 pub(crate) mod value_set;
 
+pub(crate) use local::{Canonicals, Local};
 pub(crate) use registry::Registry;
 
 use crate::schema::Schema;

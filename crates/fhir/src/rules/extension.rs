@@ -61,9 +61,18 @@ fn inside_extension(walk: &Walk<'_, '_, '_>) -> bool {
     walk.trail.last().and_then(|s| walk.schema.def(s.ty)).is_some_and(|d| d.special == Special::Extension)
 }
 
+/// The space of HL7's own publishing tools (obligations, additional bindings). Definitions carry such
+/// extensions everywhere, whether or not the package of the tools is loaded; the HL7 validator takes
+/// them too.
+const OF_TOOLS: &str = "http://hl7.org/fhir/tools/StructureDefinition/";
+
+/// HL7's space for tests. Like the domains of RFC 2606, it names what is made up.
+const OF_TESTS: &str = "http://hl7.org/fhir/test/";
+
 fn unknown<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, url: &str, reached: Reached) {
     let allowed = walk.options.extension_domains.iter().any(|d| url.starts_with(d.as_str()))
-        || (walk.options.example_urls && is_example_url(url))
+        || url.starts_with(OF_TOOLS)
+        || (walk.options.example_urls && (is_example_url(url) || url.starts_with(OF_TESTS)))
         || (OF_OUTCOMES.contains(&url) && on_element(walk, "OperationOutcome.issue"));
     if reached.modifier && !allowed {
         let text = "no loaded package defines this modifier extension, so the element cannot be \

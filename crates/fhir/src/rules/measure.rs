@@ -97,10 +97,15 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
     let mut libraries = Vec::new();
     for library in &named {
         let Some(url) = library.as_str() else { continue };
-        match walk.registry.library(&url) {
+        let known = match walk.in_bundle("Library", &url) {
+            Some(found) => Some(walk.library_at(found)),
+            None => walk.registry.library(&url),
+        };
+        match known {
             Some(known) => libraries.push(known),
             None => {
-                let text = "this library is not in the packages, so criteria are not checked against it";
+                let text = "this library is neither in the document nor in the packages, so criteria are not \
+                    checked against it";
                 walk.note(*library, Severity::Warning, IssueCode::NotFound, "fhir.measure.library", text);
                 walk.unevaluated.profiles += 1;
             }

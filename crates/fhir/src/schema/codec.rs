@@ -126,7 +126,7 @@ structs! {
     ValueSet { url, membership, codes, unknown }
     Code { code, system }
     Invariant { key, source, expression, human, is_error, best_practice }
-    SearchParam { code, kind, base, expression, url }
+    SearchParam { code, kind, base, expression, url, components }
     Definition { url, ty, modifier, values, parts, contexts }
     ProfileSource { url, version, ty, base, differential, snapshot }
     Global { ty, profile }

@@ -287,6 +287,8 @@ pub(crate) struct SearchParam {
     pub base: Str,
     pub expression: Str,
     pub url: Str,
+    /// Of a composite: a line for each part, the url of its parameter, a tab, its expression.
+    pub components: Str,
 }
 
 /// A definition the packages bring for an extension or a profile.

@@ -11,6 +11,10 @@ pub(super) fn compile<'t, 'a: 't>(build: &mut Build, definitions: impl Iterator<
         if expression.is_empty() {
             continue;
         }
+        let components: Vec<String> = items(sp, "component")
+            .map(|part| format!("{}\t{}", text_of(part, "definition"), text_of(part, "expression")))
+            .collect();
+        let components = components.join("\n");
         for base in items(sp, "base") {
             let Some(base) = base.as_str() else { continue };
             let own = alternatives_of(&expression, &base);
@@ -23,6 +27,7 @@ pub(super) fn compile<'t, 'a: 't>(build: &mut Build, definitions: impl Iterator<
                 base: build.text(&base),
                 expression: build.text(&own),
                 url: build.text(&text_of(sp, "url")),
+                components: build.text(&components),
             };
             build.schema.search.push(row);
         }

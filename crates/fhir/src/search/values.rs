@@ -31,6 +31,8 @@ pub enum SearchValue {
         unit: Option<String>,
     },
     Uri(String),
+    /// One value of each part, in the order of the definition.
+    Composite(Vec<SearchValue>),
 }
 
 type Sink<'s> = &'s mut dyn FnMut(SearchValue);

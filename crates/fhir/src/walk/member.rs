@@ -102,7 +102,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         let ty = TypeId(slot.ty);
         let Some(def) = schema.def(ty) else { return };
         match def.primitive {
-            Some(_) if beside => self.beside(value, slot, partner, in_array),
+            Some(_) if beside => self.beside(value, child, slot, partner, in_array),
             Some(primitive) => {
                 if value.kind() == Kind::Null {
                     self.null(value, partner, in_array);
@@ -198,6 +198,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
     fn beside(
         &mut self,
         value: Cursor<'t, 'a>,
+        child: &Child,
         slot: &Slot,
         partner: Option<Cursor<'t, 'a>>,
         in_array: bool,
@@ -220,6 +221,9 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         if let Some(def) = schema.def(ty) {
             let reached = Reached { slot: None, modifier: false, beside_value: has_value };
             self.object(value, ty, def, reached);
+            if !has_value && def.primitive == Some(Primitive::Code) {
+                rules::binding::absent(self, value, child.binding, child.strength);
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ struct Pass<'w, 'v, 't, 'a> {
     work: usize,
 }
 
-/// Checks a MeasureReport whose Measure is contained or in a package.
+/// Checks a MeasureReport whose Measure is contained, in the same bundle or in a package.
 pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
     let Some(named) = node.get("measure") else { return };
     if walk.holds_withheld() {
@@ -32,8 +32,12 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
         return;
     }
     let Some(canonical) = named.as_str() else { return };
-    let measure = match canonical.strip_prefix('#') {
+    let inside = match canonical.strip_prefix('#') {
         Some(id) => contained(walk, id),
+        None => walk.in_bundle("Measure", &canonical),
+    };
+    let measure = match inside {
+        Some(measure) => Some(walk.measure_at(measure)),
         None => walk.registry.measure(&canonical),
     };
     let Some(measure) = measure else {
@@ -43,8 +47,8 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
                 walk.error(named, IssueCode::Structure, "fhir.canonical.type", text);
             }
             _ => {
-                let text = "this measure is not in the packages, so the report is not checked against it; \
-                    load it";
+                let text = "this measure is neither in the document nor in the packages, so the report is \
+                    not checked against it; load it";
                 let id = "fhir.measure-report.unresolved";
                 walk.note(named, Severity::Warning, IssueCode::NotFound, id, text);
                 walk.unevaluated.profiles += 1;
@@ -58,10 +62,9 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
     pass.groups(node);
 }
 
-fn contained(walk: &Walk<'_, '_, '_>, id: &str) -> Option<Arc<Measure>> {
+fn contained<'t, 'a>(walk: &Walk<'_, 't, 'a>, id: &str) -> Option<Cursor<'t, 'a>> {
     let node = walk.tape.cursor(walk.containers.last()?.find(id)?);
-    let is_measure = node.get("resourceType").is_some_and(|t| t.str_is("Measure"));
-    is_measure.then(|| Arc::new(Measure::new(node)))
+    node.get("resourceType").is_some_and(|t| t.str_is("Measure")).then_some(node)
 }
 
 impl<'t, 'a> Pass<'_, '_, 't, 'a> {

@@ -34,15 +34,23 @@ pub(super) struct Pass<'w, 'v, 't, 'a> {
     stopped: bool,
 }
 
-/// Checks a QuestionnaireResponse whose Questionnaire is contained or in a package.
+/// Checks a QuestionnaireResponse whose Questionnaire is contained, in the same bundle or in a package.
 pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
     let Some(named) = node.get("questionnaire") else { return };
     if walk.is_withheld(named.id()) {
         return;
     }
     let Some(canonical) = named.as_str() else { return };
-    let form = match canonical.strip_prefix('#') {
+    let inside = match canonical.strip_prefix('#') {
         Some(id) => contained(walk, id),
+        None => walk.in_bundle("Questionnaire", &canonical),
+    };
+    if inside.is_some_and(|form| walk.withholds_below(form)) {
+        walk.unevaluated.withheld += 1;
+        return;
+    }
+    let form = match inside {
+        Some(form) => Some(walk.form_at(form)),
         None => walk.registry.form(&canonical),
     };
     let Some(form) = form else {
@@ -52,8 +60,8 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
                 walk.error(named, IssueCode::Structure, "fhir.canonical.type", text);
             }
             _ => {
-                let text = "this questionnaire is not in the packages, so the answers are not checked \
-                    against it; load it";
+                let text = "this questionnaire is neither in the document nor in the packages, so the \
+                    answers are not checked against it; load it";
                 let id = "fhir.questionnaire-response.unresolved";
                 walk.note(node, Severity::Warning, IssueCode::NotFound, id, text);
                 walk.unevaluated.profiles += 1;
@@ -80,19 +88,9 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>) {
     pass.level(node, node, None, &mut vec![node]);
 }
 
-fn contained(walk: &mut Walk<'_, '_, '_>, id: &str) -> Option<Arc<Form>> {
-    let found = walk.containers.last()?.find(id)?;
-    let node = walk.tape.cursor(found);
-    if !node.get("resourceType").is_some_and(|t| t.str_is("Questionnaire")) {
-        return None;
-    }
-    // Read once, however many contained responses refer to it.
-    if let Some(form) = walk.forms.get(&found) {
-        return Some(form.clone());
-    }
-    let form = Arc::new(Form::new(walk.schema, node));
-    walk.forms.insert(found, form.clone());
-    Some(form)
+fn contained<'t, 'a>(walk: &Walk<'_, 't, 'a>, id: &str) -> Option<Cursor<'t, 'a>> {
+    let node = walk.tape.cursor(walk.containers.last()?.find(id)?);
+    node.get("resourceType").is_some_and(|t| t.str_is("Questionnaire")).then_some(node)
 }
 
 /// Groups the items by link id; false if a link id is withheld.
