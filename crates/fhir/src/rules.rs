@@ -42,7 +42,7 @@ pub(crate) fn whole<'t, 'a>(
         Special::Attachment => datatype::attachment(walk, node),
         Special::ElementDefinition => slicing::check(walk, node),
         Special::Quantity => datatype::quantity(walk, node),
-        Special::Coding => conformance::coding::check(walk, node),
+        Special::Coding if walk.options.terminology => conformance::coding::check(walk, node),
         Special::Identifier => datatype::identifier(walk, node),
         Special::Questionnaire => questionnaire::questionnaire(walk, node),
         Special::QuestionnaireResponse => questionnaire::response(walk, node),

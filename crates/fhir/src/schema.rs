@@ -103,6 +103,8 @@ struct Place {
     len: u32,
     /// 0 = free, else slot + 1.
     slot: u8,
+    /// [`Slot::child`], so that both rows are fetched at once.
+    child: u8,
 }
 
 /// The JSON properties of one type, for looking up many.
@@ -114,12 +116,22 @@ pub(crate) struct Properties<'s> {
 }
 
 impl<'s> Properties<'s> {
-    /// The slot under a name with its [`key_hash`], and its position among the type's slots.
+    /// The slot under a name with its [`key_hash`], after its position among the type's slots and its child.
     #[inline]
-    pub(crate) fn find(&self, hash: u32, key: &[u8]) -> Option<(u8, &'s Slot)> {
+    pub(crate) fn find(&self, hash: u32, key: &[u8]) -> Option<(u8, u8, &'s Slot)> {
+        self.find_by(hash, ends(key), key)
+    }
+
+    /// As [`Properties::find`], of a key whose [`ends`] are known.
+    #[inline]
+    pub(crate) fn find_by(
+        &self,
+        hash: u32,
+        (head, tail): (u64, u64),
+        key: &[u8],
+    ) -> Option<(u8, u8, &'s Slot)> {
         let mask = self.places.len().checked_sub(1)?;
         let mut at = hash as usize & mask;
-        let (head, tail) = ends(key);
         loop {
             // A table is never full, so the search ends at a free place.
             let place = self.places.get(at)?;
@@ -127,7 +139,7 @@ impl<'s> Properties<'s> {
             if place.head == head && place.tail == tail && place.len as usize == key.len() {
                 let slot = self.slots.get(usize::from(index))?;
                 if key.len() <= 16 || self.name(slot) == Some(key) {
-                    return Some((index, slot));
+                    return Some((index, place.child, slot));
                 }
             }
             at = (at + 1) & mask;
@@ -315,7 +327,7 @@ impl Schema {
     /// The slot under `key` and its position among the type's slots.
     #[inline]
     pub(crate) fn slot(&self, def: &TypeDef, key: &[u8]) -> Option<(u8, &Slot)> {
-        self.properties(def).find(key_hash(key), key)
+        self.properties(def).find(key_hash(key), key).map(|(at, _, slot)| (at, slot))
     }
 
     #[inline]
@@ -392,7 +404,7 @@ impl Schema {
                 };
                 let name = self.str(slot.name).as_bytes();
                 let (head, tail) = ends(name);
-                *place = Place { head, tail, len: slot.name.len, slot: bucket };
+                *place = Place { head, tail, len: slot.name.len, slot: bucket, child: slot.child };
             }
         }
         self.places = places;

@@ -66,6 +66,8 @@ pub struct Options {
     /// Evaluate the constraints of the definitions in FHIRPath. Without, only those that a native
     /// rule decides are checked.
     pub invariants: bool,
+    /// Look codes up in value sets and code systems. Without, only their form is checked.
+    pub terminology: bool,
     /// Check constraints that the definitions call best practice, such as dom-6 (a resource should
     /// have a narrative).
     pub best_practice: bool,
@@ -98,6 +100,7 @@ impl Default for Options {
             security_checks: false,
             example_urls: true,
             invariants: true,
+            terminology: true,
             best_practice: false,
             preferred_bindings: false,
             profiles: Vec::new(),
@@ -140,13 +143,14 @@ impl Validator {
     /// that verdicts reached with other options never look the same.
     pub fn basis(&self, options: &Options) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update(b"consilium/fhir-basis/v2\0");
+        hash.update(b"consilium/fhir-basis/v3\0");
         hash.update(self.schema.digest());
         hash.update([
             u8::from(options.unknown_extensions == UnknownExtensions::Refuse),
             u8::from(options.security_checks),
             u8::from(options.example_urls),
             u8::from(options.invariants),
+            u8::from(options.terminology),
             u8::from(options.best_practice),
             options.vital_signs as u8,
             options.references as u8,

@@ -31,6 +31,9 @@ fn midnight(day: &str) -> Option<Temporal> {
 /// Deeper than this the walk stops: its stack is the machine's.
 const MAX_DEPTH: usize = 200;
 
+const RESOURCE_TYPE: u32 = key_hash(b"resourceType");
+const ID: u32 = key_hash(b"id");
+
 /// One step from a type to a member.
 #[derive(Clone, Copy)]
 pub(crate) struct Step {
@@ -248,26 +251,27 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         let mut id = None;
         for member in node.children() {
             let raw = member.key_bytes();
-            if resource && same(raw, b"resourceType") {
+            let hash = member.node().key_hash;
+            if resource && hash == RESOURCE_TYPE && same(raw, b"resourceType") {
                 continue;
             }
-            if same(raw, b"id") {
+            if hash == ID && same(raw, b"id") {
                 id = Some(member);
             } else {
                 only_id = false;
             }
             let (found, beside) = match raw.split_first() {
                 Some((b'_', bare)) => (properties.find(key_hash(bare), bare), true),
-                _ => (properties.find(member.node().key_hash, raw), false),
+                _ => (properties.find_by(hash, member.key_ends(), raw), false),
             };
-            let Some((index, slot)) = found else {
+            let Some((index, at, slot)) = found else {
                 self.unknown_member(member, def);
                 continue;
             };
-            let Some(child) = children.get(usize::from(slot.child)) else { continue };
-            let bit = 1u64 << (slot.child & 63);
+            let Some(child) = children.get(usize::from(at)) else { continue };
+            let bit = 1u64 << (at & 63);
             if child.choice
-                && let Some(before) = chosen.get_mut(usize::from(slot.child))
+                && let Some(before) = chosen.get_mut(usize::from(at))
             {
                 if seen & bit != 0 && *before != index {
                     let text = format!("`{}[x]` has more than one type; keep one", schema.str(child.name));
@@ -276,7 +280,7 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
                 *before = index;
             }
             seen |= bit;
-            self.trail.push(Step { node: node.id(), ty, child: slot.child });
+            self.trail.push(Step { node: node.id(), ty, child: at });
             self.member(node, member, child, slot, beside);
             self.trail.pop();
         }

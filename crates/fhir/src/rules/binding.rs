@@ -13,7 +13,7 @@ pub(crate) fn code<'t, 'a>(
     strength: Strength,
     text: &str,
 ) {
-    if strength == Strength::Preferred && !walk.options.preferred_bindings {
+    if !asked(walk, strength) {
         return;
     }
     let Some(set) = walk.schema.value_set(row) else { return };
@@ -43,7 +43,7 @@ pub(crate) fn element<'t, 'a>(
     row: u16,
     strength: Strength,
 ) {
-    if strength == Strength::Preferred && !walk.options.preferred_bindings {
+    if !asked(walk, strength) {
         return;
     }
     // A concept without codes says in its text what is meant, and only a required binding forbids that
@@ -53,6 +53,11 @@ pub(crate) fn element<'t, 'a>(
         let verdict = verdict(walk, node, special, row);
         settle(walk, node, row, strength, verdict);
     }
+}
+
+/// Whether bindings of this strength are checked.
+fn asked(walk: &Walk<'_, '_, '_>, strength: Strength) -> bool {
+    walk.options.terminology && (strength != Strength::Preferred || walk.options.preferred_bindings)
 }
 
 fn settle<'t, 'a>(

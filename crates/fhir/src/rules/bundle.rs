@@ -29,6 +29,12 @@ pub(crate) struct Index<'t, 'a> {
 struct Entry<'t, 'a> {
     node: Cursor<'t, 'a>,
     full_url: Option<Cow<'a, str>>,
+    /// Members of the entry.
+    full_url_node: Option<NodeId>,
+    search: Option<NodeId>,
+    request: Option<NodeId>,
+    response: Option<NodeId>,
+    has_resource: bool,
     resource: Option<Cursor<'t, 'a>>,
     ty: Cow<'a, str>,
     id: Option<Cow<'a, str>>,
@@ -43,10 +49,38 @@ fn list<'t, 'a>(node: Cursor<'t, 'a>, key: &str) -> impl Iterator<Item = Cursor<
 
 impl<'t, 'a> Entry<'t, 'a> {
     fn new(node: Cursor<'t, 'a>) -> Self {
-        let resource = node.get("resource").filter(|r| r.kind() == Kind::Object);
-        let text = |key| resource.and_then(|r| r.get(key)).and_then(Cursor::as_str);
-        let (ty, id) = (text("resourceType").unwrap_or_default(), text("id"));
-        Entry { node, full_url: None, resource, ty, id }
+        let mut entry = Entry {
+            node,
+            full_url: None,
+            full_url_node: None,
+            search: None,
+            request: None,
+            response: None,
+            has_resource: false,
+            resource: None,
+            ty: Cow::Borrowed(""),
+            id: None,
+        };
+        let members = Some(node).filter(|n| n.kind() == Kind::Object).into_iter().flat_map(Cursor::children);
+        // In one pass: what lies behind a resource is far away.
+        for member in members {
+            match member.key().as_deref() {
+                Some("fullUrl") => entry.full_url_node = Some(member.id()),
+                Some("search") => entry.search = Some(member.id()),
+                Some("request") => entry.request = Some(member.id()),
+                Some("response") => entry.response = Some(member.id()),
+                Some("resource") => {
+                    entry.has_resource = true;
+                    entry.resource = Some(member).filter(|r| r.kind() == Kind::Object);
+                }
+                _ => {}
+            }
+        }
+        if let Some(resource) = entry.resource {
+            let text = |key| resource.get(key).and_then(Cursor::as_str);
+            (entry.ty, entry.id) = (text("resourceType").unwrap_or_default(), text("id"));
+        }
+        entry
     }
 }
 
@@ -56,7 +90,7 @@ impl<'t, 'a> Index<'t, 'a> {
         let mut entries = Vec::new();
         for node in list(bundle, "entry") {
             let mut entry = Entry::new(node);
-            entry.full_url = node.get("fullUrl").and_then(Cursor::as_str);
+            entry.full_url = entry.full_url_node.and_then(|url| node.tape().cursor(url).as_str());
             entries.push(entry);
         }
         Index::of(kind, entries)
@@ -298,8 +332,9 @@ fn head<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, index: &Index
 
 fn entry_rules<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, index: &Index<'t, 'a>, entry: &Entry<'t, 'a>) {
     let node = entry.node;
-    let (request, response) = (node.get("request"), node.get("response"));
-    if let Some(search) = node.get("search")
+    let member = |id: Option<NodeId>| id.map(|id| node.tape().cursor(id));
+    let (request, response) = (member(entry.request), member(entry.response));
+    if let Some(search) = member(entry.search)
         && !index.is(&["searchset"])
     {
         let text = "`search` stands only in the entries of a searchset; remove it";
@@ -323,11 +358,11 @@ fn entry_rules<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, index: &Index<'t, 'a>, entry
         };
         walk.invariant(response.unwrap_or(node), rule!("bdl-4"), text);
     }
-    if node.get("resource").is_none() && request.is_none() && response.is_none() {
+    if !entry.has_resource && request.is_none() && response.is_none() {
         let text = "an entry needs a `resource`, a `request` or a `response`; add one";
         walk.invariant(node, rule!("bdl-5"), text);
     }
-    let Some(url_node) = node.get("fullUrl") else { return };
+    let Some(url_node) = member(entry.full_url_node) else { return };
     let Some(url) = entry.full_url.as_deref().filter(|u| !u.is_empty()) else { return };
     if reference::version_at(url).is_some() {
         let text = "a full url names no version; remove `/_history/…`";

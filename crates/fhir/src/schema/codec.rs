@@ -9,7 +9,7 @@ use super::model::{
 };
 use super::{PackageInfo, RULE_SET, Schema, SchemaError};
 
-const MAGIC: &[u8] = b"consilium-fhir-schema\x04";
+const MAGIC: &[u8] = b"consilium-fhir-schema\x05";
 
 pub(super) fn encode(schema: &Schema) -> Vec<u8> {
     let mut w = MAGIC.to_vec();

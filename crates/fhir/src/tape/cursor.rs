@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::{
-    FLAG_ESCAPED, FLAG_KEY_ESCAPED, FLAG_PLAIN, Kind, NO_KEY, Node, NodeId, Position, Tape, key_hash, same,
-    unescape,
+    FLAG_ESCAPED, FLAG_KEY_ESCAPED, FLAG_PLAIN, Kind, NO_KEY, Node, NodeId, Position, Tape, ends_at,
+    key_hash, same, unescape,
 };
 
 /// A place in a tape: three words, copied freely.
@@ -67,6 +67,12 @@ impl<'t, 'a> Cursor<'t, 'a> {
         self.tape.input.as_bytes().get(start..end).unwrap_or_default()
     }
 
+    /// [`ends`] of the key as written.
+    #[inline]
+    pub(crate) fn key_ends(self) -> (u64, u64) {
+        ends_at(self.tape.input.as_bytes(), self.node.key as usize, self.key_bytes())
+    }
+
     /// The text is printable ASCII without blanks or escapes.
     #[inline]
     pub(crate) fn is_plain(self) -> bool {
@@ -95,6 +101,12 @@ impl<'t, 'a> Cursor<'t, 'a> {
     #[inline]
     pub fn token(self) -> &'a str {
         self.tape.input.get(self.start()..self.end()).unwrap_or_default()
+    }
+
+    /// As [`Cursor::token`], as bytes.
+    #[inline]
+    pub(crate) fn token_bytes(self) -> &'a [u8] {
+        self.tape.input.as_bytes().get(self.start()..self.end()).unwrap_or_default()
     }
 
     /// The inside of a string as written, escapes not decoded; `None` if no string.

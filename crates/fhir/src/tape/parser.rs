@@ -1,6 +1,6 @@
 //! The one pass over the input: an explicit stack, no recursion.
 
-use super::key::{hash, same};
+use super::key::{hash, hash_at, same};
 use super::{
     FLAG_ESCAPED, FLAG_KEY_ESCAPED, FLAG_PLAIN, Kind, Limits, NO_KEY, Node, ParseError, ParseErrorKind, scan,
     unescape,
@@ -93,18 +93,16 @@ impl Parser<'_> {
         if self.at >= self.input.len() {
             return self.fail(ParseErrorKind::Empty, self.at);
         }
-        let mut key = NO_KEY_YET;
+        // Whether the next value is a member, and stands after a key.
+        let mut object = false;
         loop {
-            let opened = self.value(&key)?;
-            key = NO_KEY_YET;
+            let key = if object { self.key()? } else { NO_KEY_YET };
+            let opened = self.value(key)?;
             if opened {
                 self.blanks();
-                let object = self.stack.last().is_some_and(|f| f.object);
+                object = self.stack.last().is_some_and(|f| f.object);
                 let closing = if object { b'}' } else { b']' };
                 if self.peek() != Some(closing) {
-                    if object {
-                        key = self.key()?;
-                    }
                     continue;
                 }
                 self.close()?;
@@ -119,7 +117,7 @@ impl Parser<'_> {
                         Ok(())
                     };
                 };
-                let object = frame.object;
+                object = frame.object;
                 match self.peek() {
                     Some(b',') => {
                         let comma = self.at;
@@ -127,9 +125,6 @@ impl Parser<'_> {
                         self.blanks();
                         if matches!(self.peek(), Some(b'}' | b']')) {
                             return self.fail(ParseErrorKind::TrailingComma, comma);
-                        }
-                        if object {
-                            key = self.key()?;
                         }
                         break;
                     }
@@ -146,7 +141,8 @@ impl Parser<'_> {
     }
 
     /// One value, or the opening of a container (`true`).
-    fn value(&mut self, key: &Key) -> Step<bool> {
+    #[inline(always)]
+    fn value(&mut self, key: Key) -> Step<bool> {
         self.blanks();
         let start = self.at;
         let (kind, flags) = match self.peek() {
@@ -193,6 +189,7 @@ impl Parser<'_> {
     }
 
     /// A property name and its colon. The cursor stands at the first non-blank.
+    #[inline(always)]
     fn key(&mut self) -> Step<Key> {
         let quote = self.at;
         match self.peek() {
@@ -209,7 +206,8 @@ impl Parser<'_> {
         };
         let raw = self.input.get(start..self.at - 1).unwrap_or_default();
         let escaped = flags & FLAG_ESCAPED != 0;
-        let hash = if escaped { self.decoded_hash(offset(start), len) } else { hash(raw) };
+        let hash =
+            if escaped { self.decoded_hash(offset(start), len) } else { hash_at(self.input, start, raw) };
         let flags = if escaped { FLAG_KEY_ESCAPED } else { 0 };
         let key = Key { start: offset(start), len, flags, hash };
         self.note_key(key)?;

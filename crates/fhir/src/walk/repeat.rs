@@ -65,7 +65,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
     ) -> Recall {
         let element = matches!(def.kind, TypeKind::Complex | TypeKind::Backbone)
             && !matches!(def.special, Special::Extension | Special::Reference | Special::BundleEntry);
-        let bytes = node.token().as_bytes();
+        let bytes = node.token_bytes();
         let tried = element && reached.slot.is_some() && bytes.len() <= MAX_BYTES && self.depth < MAX_DEPTH;
         if !tried || !self.withheld.is_empty() {
             return Recall::Unknown;
@@ -117,13 +117,13 @@ fn hash(bytes: &[u8]) -> usize {
     let word = |at: &[u8]| at.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
     let step = |sum: &mut u64, at: &[u8]| *sum = (*sum ^ word(at)).wrapping_mul(MIX).rotate_left(29);
     let mut sums = [bytes.len() as u64, 1, 2, 3];
-    let blocks = bytes.chunks_exact(32);
-    let mut tail = [0u8; 32];
-    let rest = blocks.remainder();
-    if let Some(head) = tail.get_mut(..rest.len()) {
-        head.copy_from_slice(rest);
+    let mut short = [0u8; 32];
+    if let Some(head) = short.get_mut(..bytes.len()) {
+        head.copy_from_slice(bytes);
     }
-    for block in blocks.chain(std::iter::once(&tail[..])) {
+    // The last block overlaps the one before it.
+    let last = bytes.last_chunk().unwrap_or(&short);
+    for block in bytes.chunks_exact(32).chain(std::iter::once(&last[..])) {
         for (sum, at) in sums.iter_mut().zip(block.chunks_exact(8)) {
             step(sum, at);
         }
