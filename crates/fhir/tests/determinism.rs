@@ -104,6 +104,7 @@ mod determinism {
             Options::default(),
             strict(),
             Options { contained: false, ..Options::default() },
+            Options { terminology: false, ..Options::default() },
             Options { as_of: Some("2026-01-01".to_owned()), ..Options::default() },
             Options { entry_profiles: vec![("Patient".into(), "x".into())], ..Options::default() },
         ]

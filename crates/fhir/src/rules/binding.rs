@@ -29,7 +29,8 @@ pub(crate) fn absent<'t, 'a>(
     row: u16,
     strength: Strength,
 ) {
-    let Some(set) = walk.schema.value_set(row).filter(|_| strength == Strength::Required) else { return };
+    let required = strength == Strength::Required && asked(walk, strength);
+    let Some(set) = walk.schema.value_set(row).filter(|_| required) else { return };
     let url = walk.schema.str(set.url);
     let text = format!("there is no code here, and one of the value set `{url}` is required; give one");
     walk.note(node, Severity::Error, IssueCode::CodeInvalid, "fhir.binding.no-code", text);
