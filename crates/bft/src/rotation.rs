@@ -9,6 +9,7 @@
 //! Rounds after the first go through all other members, each once, in an order of their own per height: with at
 //! most f faulty members one of f + 1 rounds in a row has an honest proposer (arXiv:1807.04938, section III).
 
+use consilium_domain::draws::Draws;
 use consilium_domain::{ChannelId, Digest, Encoder};
 
 /// Slots of a cycle per member on average; every member has at least one.
@@ -41,12 +42,18 @@ impl Rotation {
         let at = height.saturating_sub(self.since);
         let (cycle, slot) = (at / length, usize::try_from(at % length).unwrap_or(0));
         let mut cycle_slots = slots;
-        Draws::new("consilium/v1/proposer-cycle", channel, cycle, &self.seed).shuffle(&mut cycle_slots);
+        self.draws("consilium/v1/proposer-cycle", channel, cycle).shuffle(&mut cycle_slots);
         let first = cycle_slots.get(slot).copied().unwrap_or(0);
         let mut others: Vec<u16> = (0..members).filter(|m| *m != first).collect();
-        Draws::new("consilium/v1/proposer-rounds", channel, height, &self.seed).shuffle(&mut others);
+        self.draws("consilium/v1/proposer-rounds", channel, height).shuffle(&mut others);
         others.insert(0, first);
         others
+    }
+
+    fn draws(&self, tag: &str, channel: &ChannelId, number: u64) -> Draws {
+        let mut about = Encoder::default();
+        about.value(channel).u64(number).value(&self.seed);
+        Draws::new(tag, about)
     }
 
     /// The slots of one cycle before they are shuffled: one each, the rest by largest remainder (Hamilton), ties
@@ -71,47 +78,5 @@ impl Rotation {
         let missing = wanted.saturating_sub(slots.len());
         slots.extend(remainders.iter().take(missing).map(|(_, m)| *m));
         slots
-    }
-}
-
-/// Uniform integers from SHA-256 in counter mode.
-struct Draws {
-    seed: Digest,
-    counter: u64,
-}
-
-impl Draws {
-    fn new(tag: &str, channel: &ChannelId, number: u64, seed: &Digest) -> Self {
-        let mut out = Encoder::default();
-        out.value(channel).u64(number).value(seed);
-        Self { seed: Digest::tagged(tag, &out.into_bytes()), counter: 0 }
-    }
-
-    fn next(&mut self) -> u64 {
-        let Digest(bytes) = Digest::sha256(&[&self.seed.0, &self.counter.to_be_bytes()]);
-        self.counter = self.counter.wrapping_add(1);
-        let mut head = [0; 8];
-        head.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-        u64::from_be_bytes(head)
-    }
-
-    /// Below `bound` (at least 1), by rejection: no remainder is likelier than another.
-    fn below(&mut self, bound: u64) -> u64 {
-        let bound = bound.max(1);
-        let whole = u64::MAX - u64::MAX % bound;
-        loop {
-            let draw = self.next();
-            if draw < whole {
-                return draw % bound;
-            }
-        }
-    }
-
-    /// Fisher–Yates from the end.
-    fn shuffle(&mut self, list: &mut [u16]) {
-        for i in (1..list.len()).rev() {
-            let bound = u64::try_from(i).map_or(1, |i| i.saturating_add(1));
-            list.swap(i, usize::try_from(self.below(bound)).unwrap_or(0));
-        }
     }
 }

@@ -8,6 +8,7 @@ pub mod block;
 pub mod canon;
 pub mod digest;
 pub mod dispute;
+pub mod draws;
 pub mod evidence;
 pub mod genesis;
 pub mod governance;
