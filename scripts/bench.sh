@@ -18,6 +18,7 @@ libraries() {
     abe-keygen | abe-encapsulate | abe-decapsulate | abe-records) echo abe ;;
     abe-dudect) echo abe-dudect ;;
     bft-scale) echo bft ;;
+    ledger-throughput | ledger-finality | ledger-records) echo consensus ;;
     decide) echo policy ;;
     ingest-create | ingest-transaction | ingest-read | ingest-search | exchange-read | audit-query) echo services ;;
     *)
@@ -29,7 +30,8 @@ libraries() {
 
 all=(validate-structure validate-full validate-us-core validate-beside-hl7 validate-scale validate-start validate-verdicts
   fhirpath commitment ledger-verify abe-keygen abe-encapsulate abe-decapsulate
-  abe-records abe-dudect bft-scale decide ingest-create ingest-transaction ingest-read ingest-search exchange-read audit-query)
+  abe-records abe-dudect bft-scale ledger-throughput ledger-finality ledger-records decide ingest-create ingest-transaction
+  ingest-read ingest-search exchange-read audit-query)
 [ $# -gt 0 ] || set -- "${all[@]}"
 
 needed=
@@ -52,6 +54,10 @@ for room in $needed; do
     # Two builds must agree: the dev profile leaves its digest, the bench profile compares.
     cargo bench --locked --profile dev -p consilium-fhir --bench fhir -- validate-verdicts
     cargo bench --locked -p consilium-fhir --bench fhir -- validate-verdicts
+  elif [ "$room" = consensus ]; then
+    # Four validators as processes; beside CometBFT where Go is there to build it.
+    scripts/cometbft.sh
+    cargo bench --locked -p consilium-consensus --bench consensus -- "$@"
   else
     cargo bench --locked -p "consilium-$room" --bench "$room" -- "${@/validate-verdicts/}"
   fi

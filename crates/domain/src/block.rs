@@ -1,6 +1,6 @@
 //! Blocks, commit certificates and the bytes that validators sign.
 
-use crate::canon::Canonical;
+use crate::canon::{CanonError, Canonical, Decoder, MAX_BYTES, MAX_ITEMS};
 use crate::canonical_struct;
 use crate::digest::Digest;
 use crate::id::{ChannelId, Height, OrgId};
@@ -102,6 +102,25 @@ impl Block {
     pub fn tx_leaves(&self) -> Vec<Digest> {
         self.txs.iter().map(|t| merkle::leaf_hash(t)).collect()
     }
+
+    /// Header and leaf hashes of a block's canonical bytes, without copying the transactions.
+    ///
+    /// # Errors
+    /// For the same bytes as [`Canonical::from_canonical`].
+    pub fn outline(bytes: &[u8]) -> Result<(Header, Vec<Digest>), CanonError> {
+        let mut input = Decoder::new(bytes);
+        let header = input.value()?;
+        let count = input.u32("list")? as usize;
+        if count > MAX_ITEMS {
+            return Err(CanonError::TooLong("list"));
+        }
+        let mut leaves = Vec::new();
+        for _ in 0..count {
+            leaves.push(merkle::leaf_hash(input.bytes(MAX_BYTES, "bytes")?));
+        }
+        input.finish()?;
+        Ok((header, leaves))
+    }
 }
 
 /// What a validator signs to commit a block, with [`Purpose::Precommit`]; with [`Purpose::Prevote`] it is a prevote.
@@ -161,3 +180,39 @@ pub struct CommitCertificate {
     pub signatures: Vec<CommitSignature>,
 }
 canonical_struct!(CommitCertificate { height, round, block, signatures });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outline_is_given_for_what_decodes_and_for_nothing_else() {
+        let header = Header {
+            version: BLOCK_VERSION,
+            channel: ChannelId::new("care").unwrap(),
+            height: Height(3),
+            previous: Digest([1; 32]),
+            proposer: OrgId::new("general").unwrap(),
+            time: Timestamp(7),
+            tx_root: Digest([2; 32]),
+            state_root: Digest([3; 32]),
+            log_size: 5,
+            log_root: Digest([4; 32]),
+            next_members: Digest([5; 32]),
+        };
+        let block = Block { header, txs: vec![vec![1; 3], Vec::new(), vec![2; 40]] };
+        let bytes = block.to_canonical();
+        assert_eq!(Block::outline(&bytes), Ok((block.header.clone(), block.tx_leaves())));
+        let longer = [bytes.as_slice(), &[0]].concat();
+        for other in (0..bytes.len()).map(|cut| &bytes[..cut]).chain([longer.as_slice()]) {
+            let decoded = Block::from_canonical(other);
+            assert_eq!(Block::outline(other).unwrap_err(), decoded.unwrap_err());
+        }
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x80;
+            let decoded = Block::from_canonical(&changed).map(|b| (b.header.clone(), b.tx_leaves()));
+            assert_eq!(Block::outline(&changed), decoded, "byte {at}");
+        }
+    }
+}

@@ -30,7 +30,10 @@ impl Digest {
         &self.0
     }
     pub fn to_hex(&self) -> String {
-        hex::encode(self.0)
+        // Several for every transaction: written in one piece, which `hex::encode` does not do.
+        let mut out = vec![0; 64];
+        let written = hex::encode_to_slice(self.0, &mut out);
+        written.ok().and_then(|()| String::from_utf8(out).ok()).unwrap_or_default()
     }
     /// `None` unless the text is 64 hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {

@@ -411,14 +411,15 @@ pub fn prune_range(oldest: Height) -> (Vec<u8>, Vec<u8>) {
     tree::stale_range(oldest.0)
 }
 
-/// Deletes the pairs that these marks name, and the marks.
-pub fn prune(marks: &[Pair]) -> Vec<Write> {
-    let mut writes = Vec::with_capacity(marks.len().saturating_mul(2));
-    for (mark, _) in marks {
-        if let Some(target) = tree::stale_target(mark) {
-            writes.push(Write::Delete(target.to_vec()));
-            writes.push(Write::Delete(mark.clone()));
-        }
+/// Deletes the pairs that these marks name, and the marks. A block leaves one mark, which names all that it replaced.
+///
+/// # Errors
+/// When a pair is no mark.
+pub fn prune(marks: &[Pair]) -> Result<Vec<Write>, ReadError> {
+    let mut writes = Vec::new();
+    for (key, mark) in marks {
+        writes.extend(tree::stale_targets(mark)?.into_iter().map(Write::Delete));
+        writes.push(Write::Delete(key.clone()));
     }
-    writes
+    Ok(writes)
 }

@@ -168,11 +168,9 @@ fn batch_holds<'c>(all: impl Iterator<Item = (&'c PublicKey, &'c Signature, &'c 
     let seed: [u8; 64] = transcript.finalize().into();
     let (mut base, mut keys) = (Scalar::ZERO, BTreeMap::<[u8; 32], Scalar>::new());
     let (mut scalars, mut points) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
-    for (i, (key, r, s, k)) in (0_u64..).zip(parts) {
-        let wide: [u8; 64] = Sha512::new().chain_update(seed).chain_update(i.to_be_bytes()).finalize().into();
-        let mut half = [0; 16];
-        half.iter_mut().zip(wide).for_each(|(to, from)| *to = from);
-        let z = Scalar::from(u128::from_le_bytes(half));
+    let mut coefficients = Coefficients::new(seed);
+    for (key, r, s, k) in parts {
+        let z = coefficients.next();
         base -= z * s;
         *keys.entry(key.0).or_insert(Scalar::ZERO) += z * k;
         scalars.push(z);
@@ -186,6 +184,33 @@ fn batch_holds<'c>(all: impl Iterator<Item = (&'c PublicKey, &'c Signature, &'c 
     scalars.push(base);
     points.push(ED25519_BASEPOINT_POINT);
     EdwardsPoint::vartime_multiscalar_mul(&scalars, &points).mul_by_cofactor().is_identity()
+}
+
+/// 128-bit coefficients: SHA-512 in counter mode, four from each value.
+struct Coefficients {
+    seed: [u8; 64],
+    counter: u64,
+    block: [u8; 64],
+    left: usize,
+}
+
+impl Coefficients {
+    fn new(seed: [u8; 64]) -> Self {
+        Self { seed, counter: 0, block: [0; 64], left: 0 }
+    }
+
+    fn next(&mut self) -> Scalar {
+        if self.left == 0 {
+            let hash = Sha512::new().chain_update(self.seed).chain_update(self.counter.to_be_bytes());
+            self.block = hash.finalize().into();
+            self.counter = self.counter.wrapping_add(1);
+            self.left = 4;
+        }
+        self.left -= 1;
+        let mut part = [0; 16];
+        part.iter_mut().zip(self.block.iter().skip(self.left * 16)).for_each(|(to, from)| *to = *from);
+        Scalar::from(u128::from_le_bytes(part))
+    }
 }
 
 #[cfg(test)]
@@ -238,15 +263,98 @@ mod tests {
         assert_eq!(false_claims(&claims).into_keys().collect::<Vec<_>>(), [0, 3]);
     }
 
+    /// Alone and among good ones, batch and single verification say the same.
+    fn judged_alike(key: [u8; 32], signature: [u8; 64], bytes: &[u8]) -> bool {
+        let (key, signature) = (PublicKey(key), Signature(signature));
+        let single = sign::verify(&key, bytes, &signature);
+        let odd = (&key, &signature, bytes);
+        assert_eq!(batch_holds([odd].into_iter()), single, "{key} {signature}");
+        let good = many();
+        let good: Vec<_> =
+            good.iter().flat_map(|(_, c)| c).map(|c| (&c.key, &c.signature, c.bytes.as_slice())).collect();
+        let (before, after) = good.split_at(7);
+        let mixed = before.iter().chain([&odd, &odd]).chain(after).copied();
+        assert_eq!(batch_holds(mixed), single, "{key} {signature} among others");
+        single
+    }
+
+    /// The 14 encodings that ZIP 215 takes for a point of small order: those of the eight points, and six that are not
+    /// canonical: y = p and p + 1 with either sign, y = 1 and -1 with the sign of an x that is 0.
+    fn small_order() -> Vec<[u8; 32]> {
+        let mut all: Vec<_> =
+            curve25519_dalek::constants::EIGHT_TORSION.iter().map(|p| p.compress().to_bytes()).collect();
+        let encoding = |first: u8, rest: u8, last: u8| {
+            let mut out = [rest; 32];
+            (out[0], out[31]) = (first, last);
+            out
+        };
+        for sign in [0, 0x80] {
+            all.push(encoding(0xed, 0xff, 0x7f | sign));
+            all.push(encoding(0xee, 0xff, 0x7f | sign));
+        }
+        all.push(encoding(1, 0, 0x80));
+        all.push(encoding(0xec, 0xff, 0xff));
+        all
+    }
+
     #[test]
-    fn small_order_points_are_judged_by_the_same_rule() {
-        // A = R = the identity and s = 0: ZIP 215 accepts it over any message, and so does the equation.
-        let mut identity = [0; 32];
-        identity[0] = 1;
+    fn points_of_small_order_and_their_other_encodings_are_judged_by_the_same_rule() {
+        let points = small_order();
+        assert_eq!(points.iter().collect::<BTreeSet<_>>().len(), 14);
+        for key in &points {
+            for r in &points {
+                // With s = 0 the cofactor makes every term vanish, whatever was signed.
+                let mut signature = [0; 64];
+                signature[..32].copy_from_slice(r);
+                assert!(judged_alike(*key, signature, b"x"));
+                // s = 1 does not vanish, s = the group's order is no reduced scalar.
+                signature[32] = 1;
+                assert!(!judged_alike(*key, signature, b"x"));
+                let order = (Scalar::ZERO - Scalar::ONE).to_bytes();
+                signature[32..].copy_from_slice(&order);
+                signature[32] += 1;
+                assert!(!judged_alike(*key, signature, b"x"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_or_a_commitment_with_a_part_of_small_order_is_judged_by_the_same_rule() {
+        let (a, r, message) = (Scalar::from(77_u64), Scalar::from(123_456_u64), b"mixed order");
+        for torsion in curve25519_dalek::constants::EIGHT_TORSION {
+            for (of_key, of_r) in [(torsion, torsion), (torsion, -torsion)] {
+                let key = (ED25519_BASEPOINT_POINT * a + of_key).compress().to_bytes();
+                let commitment = (ED25519_BASEPOINT_POINT * r + of_r).compress().to_bytes();
+                let hash = Sha512::new().chain_update(commitment).chain_update(key).chain_update(message);
+                let k: [u8; 64] = hash.finalize().into();
+                let s = r + Scalar::from_bytes_mod_order_wide(&k) * a;
+                let mut signature = [0; 64];
+                signature[..32].copy_from_slice(&commitment);
+                signature[32..].copy_from_slice(&s.to_bytes());
+                assert!(judged_alike(key, signature, message));
+                assert!(!judged_alike(key, signature, b"another"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_point_verifies_nothing() {
+        // y = 2 belongs to no point of the curve.
+        let mut no_point = [0; 32];
+        no_point[0] = 2;
+        assert!(CompressedEdwardsY(no_point).decompress().is_none());
+        assert!(!judged_alike(no_point, [0; 64], b"x"));
         let mut signature = [0; 64];
-        signature[0] = 1;
-        let (key, signature) = (PublicKey(identity), Signature(signature));
-        assert!(sign::verify(&key, b"x", &signature));
-        assert!(batch_holds([(&key, &signature, b"x".as_slice())].into_iter()));
+        signature[..32].copy_from_slice(&no_point);
+        assert!(!judged_alike(small_order()[0], signature, b"x"));
+    }
+
+    #[test]
+    fn no_coefficient_comes_twice() {
+        let mut coefficients = Coefficients::new([7; 64]);
+        let drawn: BTreeSet<[u8; 32]> = (0..1000).map(|_| coefficients.next().to_bytes()).collect();
+        assert_eq!(drawn.len(), 1000);
+        assert!(drawn.iter().all(|c| c[16..] == [0; 16] && c[..16] != [0; 16]));
+        assert_ne!(Coefficients::new([8; 64]).next(), Coefficients::new([7; 64]).next());
     }
 }

@@ -20,9 +20,10 @@ use std::collections::BTreeMap;
 /// A state key as a block finds it and as it leaves it.
 struct Slot {
     /// Version that wrote the value before this block.
-    before: Option<u64>,
+    version: Option<u64>,
     value: Option<Vec<u8>>,
-    changed: bool,
+    /// The value before this block, once there is another.
+    replaced: Option<Option<Vec<u8>>>,
 }
 
 /// The state in the middle of a block.
@@ -47,16 +48,16 @@ impl<'l> Session<'l> {
     fn slot(&mut self, key: &[u8]) -> Result<&mut Slot, ReadError> {
         if !self.slots.contains_key(key) {
             let found = tree::read(self.ledger.view, tree::key_hash(key), self.ledger.head().height.0)?;
-            let (before, value) = found.map_or((None, None), |(version, value)| (Some(version), value));
-            self.slots.insert(key.to_vec(), Slot { before, value, changed: false });
+            let (version, value) = found.map_or((None, None), |(version, value)| (Some(version), value));
+            self.slots.insert(key.to_vec(), Slot { version, value, replaced: None });
         }
         self.slots.get_mut(key).ok_or_else(|| ReadError("a slot is missing".to_owned()))
     }
 
     fn set(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), ReadError> {
         let slot = self.slot(key)?;
-        slot.value = value;
-        slot.changed = true;
+        let before = std::mem::replace(&mut slot.value, value);
+        slot.replaced.get_or_insert(before);
         Ok(())
     }
 
@@ -252,8 +253,9 @@ impl<'l> Session<'l> {
         let changes = self
             .slots
             .into_iter()
-            .filter(|(_, slot)| slot.changed)
-            .map(|(key, slot)| (key, (slot.before, slot.value)))
+            .filter_map(|(key, Slot { version, value, replaced })| {
+                replaced.map(|before| (key, (version.map(|v| (v, before)), value)))
+            })
             .collect();
         let (state_root, state_writes) = tree::write(self.ledger.view, header.height.0, changes)?;
         writes.extend(state_writes);

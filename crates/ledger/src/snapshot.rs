@@ -45,7 +45,8 @@ pub fn value_range() -> (Vec<u8>, Vec<u8>) {
 #[derive(Debug)]
 pub struct Gather {
     height: Height,
-    newest: Option<(Digest, Option<Vec<u8>>)>,
+    /// Key, version and value of the newest version of a key so far.
+    newest: Option<(Digest, u64, Option<Vec<u8>>)>,
 }
 
 impl Gather {
@@ -64,11 +65,13 @@ impl Gather {
             return Ok(None);
         }
         match &mut self.newest {
-            Some((same, newest)) if *same == hash => {
-                *newest = value;
+            Some((same, newest, kept)) if *same == hash => {
+                if version > *newest {
+                    (*newest, *kept) = (version, value);
+                }
                 Ok(None)
             }
-            _ => Ok(leaf(self.newest.replace((hash, value)))),
+            _ => Ok(leaf(self.newest.replace((hash, version, value)))),
         }
     }
 
@@ -78,8 +81,8 @@ impl Gather {
     }
 }
 
-fn leaf(newest: Option<(Digest, Option<Vec<u8>>)>) -> Option<Leaf> {
-    let (key, value) = newest?;
+fn leaf(newest: Option<(Digest, u64, Option<Vec<u8>>)>) -> Option<Leaf> {
+    let (key, _, value) = newest?;
     Some(Leaf { key, value: value? })
 }
 

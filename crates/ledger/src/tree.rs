@@ -4,11 +4,13 @@
 //! | key after the prefix | value |
 //! |---|---|
 //! | `n` version path | tree node (borsh, as jmt defines it) |
-//! | `v` key-hash version | `1` value, or `0` for a deletion |
-//! | `s` version key | nothing: the named pair is of no use to readers at this version or later |
+//! | `v` key-hash | version that wrote it (8), then `1` value, or `0` for a deletion: the newest |
+//! | `v` key-hash version | `1` value, or `0` for a deletion: what that version wrote, replaced since |
+//! | `s` version | the keys (canonical list) of pairs that are of no use to readers at this version or later |
 //! | `f` | size and peaks of the ledger log |
 
-use crate::state::{PREFIX, ReadError, StateRead};
+use crate::state::{self, PREFIX, ReadError, StateRead};
+use consilium_domain::canon::Canonical;
 use consilium_domain::merkle::Frontier;
 use consilium_domain::port::kv::Write;
 use consilium_domain::{Decoder, Digest, Encoder};
@@ -31,8 +33,27 @@ fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-fn value_key(hash: KeyHash, version: u64) -> Vec<u8> {
+fn newest_key(hash: KeyHash) -> Vec<u8> {
+    key(b'v', &[&hash.0])
+}
+
+fn replaced_key(hash: KeyHash, version: u64) -> Vec<u8> {
     key(b'v', &[&hash.0, &version.to_be_bytes()])
+}
+
+fn encode_value(value: Option<&[u8]>, before: &[u8]) -> Vec<u8> {
+    match value {
+        None => [before, &[0]].concat(),
+        Some(v) => [before, &[1], v].concat(),
+    }
+}
+
+fn decode_value(bytes: &[u8]) -> Option<Option<&[u8]>> {
+    match bytes.split_first()? {
+        (0, []) => Some(None),
+        (1, rest) => Some(Some(rest)),
+        _ => None,
+    }
 }
 
 fn node_key(node: &NodeKey) -> Result<Vec<u8>, ReadError> {
@@ -40,8 +61,8 @@ fn node_key(node: &NodeKey) -> Result<Vec<u8>, ReadError> {
     Ok(key(b'n', &[&node.version().to_be_bytes(), &path]))
 }
 
-fn stale_key(since: u64, stale: &[u8]) -> Vec<u8> {
-    key(b's', &[&since.to_be_bytes(), stale])
+fn stale_key(since: u64) -> Vec<u8> {
+    key(b's', &[&since.to_be_bytes()])
 }
 
 /// Bounds (`from <= key < to`) of the marks of pairs that readers at `version` or later do not need.
@@ -49,31 +70,35 @@ pub(crate) fn stale_range(version: u64) -> (Vec<u8>, Vec<u8>) {
     (key(b's', &[]), key(b's', &[&version.saturating_add(1).to_be_bytes()]))
 }
 
-/// The pair that a mark names.
-pub(crate) fn stale_target(mark: &[u8]) -> Option<&[u8]> {
-    mark.get(PREFIX.len() + 1 + 8..)
+/// The keys of the pairs that a mark names.
+pub(crate) fn stale_targets(mark: &[u8]) -> Result<Vec<Vec<u8>>, ReadError> {
+    state::decode(mark, "the mark of stale pairs")
 }
 
 /// A value (`None`: a deletion) and the version that wrote it.
 pub(crate) type Versioned = (u64, Option<Vec<u8>>);
 
-/// The newest value of a state key at or before `version`.
+/// The newest value of a state key at or before `version`. Of the newest state it costs one look-up of one key, which a
+/// store's filters answer where there is none.
 pub(crate) fn read(
     view: &dyn StateRead,
     hash: KeyHash,
     version: u64,
 ) -> Result<Option<Versioned>, ReadError> {
-    let Some((found, value)) = view.last(&value_key(hash, 0), &value_key(hash, version))? else {
+    let damaged = || ReadError("a value is damaged".to_owned());
+    let Some(newest) = view.get(&newest_key(hash))? else { return Ok(None) };
+    let (written, value) = newest.split_first_chunk::<8>().ok_or_else(damaged)?;
+    let written = u64::from_be_bytes(*written);
+    if written <= version {
+        let value = decode_value(value).ok_or_else(damaged)?;
+        return Ok(Some((written, value.map(<[u8]>::to_vec))));
+    }
+    let Some((found, value)) = view.last(&replaced_key(hash, 0), &replaced_key(hash, version))? else {
         return Ok(None);
     };
-    let damaged = || ReadError("a value is damaged".to_owned());
-    let tail = found.last_chunk::<8>().ok_or_else(damaged)?;
-    let written = u64::from_be_bytes(*tail);
-    match value.split_first() {
-        Some((0, [])) => Ok(Some((written, None))),
-        Some((1, rest)) => Ok(Some((written, Some(rest.to_vec())))),
-        _ => Err(damaged()),
-    }
+    let written = u64::from_be_bytes(*found.last_chunk::<8>().ok_or_else(damaged)?);
+    let value = decode_value(&value).ok_or_else(damaged)?;
+    Ok(Some((written, value.map(<[u8]>::to_vec))))
 }
 
 /// Bounds (`from <= key < to`) of all versions of all values.
@@ -84,16 +109,15 @@ pub(crate) fn value_range() -> (Vec<u8>, Vec<u8>) {
 /// Key hash, version and value (`None`: a deletion).
 pub(crate) type Version = ([u8; 32], u64, Option<Vec<u8>>);
 
-/// What a pair of [`value_range`] says.
+/// What a pair of [`value_range`] says. The newest version of a key comes first, then the others as they were written.
 pub(crate) fn value_pair(key: &[u8], value: &[u8]) -> Result<Version, ReadError> {
     let parse = || {
         let (hash, version) = key.get(PREFIX.len() + 1..)?.split_first_chunk::<32>()?;
-        let version = u64::from_be_bytes(version.try_into().ok()?);
-        match value.split_first()? {
-            (0, []) => Some((*hash, version, None)),
-            (1, rest) => Some((*hash, version, Some(rest.to_vec()))),
-            _ => None,
-        }
+        let (version, value) = match version {
+            [] => value.split_first_chunk::<8>()?,
+            replaced => (replaced.try_into().ok()?, value),
+        };
+        Some((*hash, u64::from_be_bytes(*version), decode_value(value)?.map(<[u8]>::to_vec)))
     };
     parse().ok_or_else(|| ReadError("a value is damaged".to_owned()))
 }
@@ -154,8 +178,8 @@ pub(crate) fn prove(
     Sha256Jmt::new(&reader).get_with_proof(key_hash(key), version).map_err(failed)
 }
 
-/// Changes of a block: for each state key the new value (`None` deletes) and the version of the one before.
-pub(crate) type Changes = BTreeMap<Vec<u8>, (Option<u64>, Option<Vec<u8>>)>;
+/// Changes of a block: for each state key what it replaces, if anything, and the new value (`None` deletes).
+pub(crate) type Changes = BTreeMap<Vec<u8>, (Option<Versioned>, Option<Vec<u8>>)>;
 
 /// Writes the changes as `version` (which must be the one after the newest): the new root and all key-value writes.
 pub(crate) fn write(
@@ -163,16 +187,19 @@ pub(crate) fn write(
     version: u64,
     changes: Changes,
 ) -> Result<(Digest, Vec<Write>), ReadError> {
-    let mut writes = Vec::new();
+    let (mut writes, mut stale) = (Vec::new(), Vec::new());
     let mut values = Vec::with_capacity(changes.len());
     for (state_key, (before, value)) in changes {
         let hash = key_hash(&state_key);
-        if let Some(before) = before {
-            writes.push(Write::Put(stale_key(version, &value_key(hash, before)), Vec::new()));
+        if let Some((before, replaced)) = before {
+            // Readers of earlier versions look for it here until it is pruned.
+            let place = replaced_key(hash, before);
+            writes.push(Write::Put(place.clone(), encode_value(replaced.as_deref(), &[])));
+            stale.push(place);
         }
         values.push((hash, value));
     }
-    let (root, more) = write_values(view, version, values)?;
+    let (root, more) = write_values(view, version, values, stale)?;
     writes.extend(more);
     Ok((root, writes))
 }
@@ -183,13 +210,15 @@ pub(crate) fn write_alone(
     values: Vec<(KeyHash, Option<Vec<u8>>)>,
 ) -> Result<(Digest, Vec<Write>), ReadError> {
     let null = borsh::to_vec(&Node::Null).map_err(|e| ReadError(e.to_string()))?;
-    write_values(&Empty { null }, version, values)
+    write_values(&Empty { null }, version, values, Vec::new())
 }
 
+/// `stale`: keys of pairs that this version makes useless, beside the nodes that it replaces.
 fn write_values(
     view: &dyn StateRead,
     version: u64,
     values: Vec<(KeyHash, Option<Vec<u8>>)>,
+    mut stale: Vec<Vec<u8>>,
 ) -> Result<(Digest, Vec<Write>), ReadError> {
     let mut writes = Vec::new();
     let reader = Reader(view);
@@ -199,15 +228,15 @@ fn write_values(
         writes.push(Write::Put(node_key(node)?, bytes));
     }
     for ((written, hash), value) in batch.node_batch.values() {
-        let bytes = match value {
-            None => vec![0],
-            Some(v) => [&[1], v.as_slice()].concat(),
-        };
-        writes.push(Write::Put(value_key(*hash, *written), bytes));
+        let bytes = encode_value(value.as_deref(), &written.to_be_bytes());
+        writes.push(Write::Put(newest_key(*hash), bytes));
     }
-    for stale in &batch.stale_node_index_batch {
-        let target = node_key(&stale.node_key)?;
-        writes.push(Write::Put(stale_key(stale.stale_since_version, &target), Vec::new()));
+    for replaced in &batch.stale_node_index_batch {
+        stale.push(node_key(&replaced.node_key)?);
+    }
+    if !stale.is_empty() {
+        // One mark for all: a pair of its own for each would double what a block writes.
+        writes.push(Write::Put(stale_key(version), stale.to_canonical()));
     }
     Ok((Digest(root.0), writes))
 }

@@ -16,7 +16,7 @@ use comet::Comet;
 use consilium_contracts::v1::submit_response::Status;
 use consilium_domain::genesis::Params;
 use consilium_testkit::bench::wanted;
-use figures::{Figures, Report};
+use figures::{Figures, Level, Report};
 use net::{Client, Net, batch};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,8 +25,14 @@ use std::time::Duration;
 
 const VALIDATORS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Submissions under way per organisation in the throughput runs.
-const IN_FLIGHT: usize = 192;
+/// Submissions under way per organisation in the throughput runs; the first one in the run with records.
+const IN_FLIGHT: [usize; 3] = [256, 96, 512];
+/// Transactions that the peer is offered, per second: at the beginning of each, as its own load tool does.
+const OFFERED: [usize; 3] = [2000, 1000, 4000];
+/// Transactions signed for each second of a throughput run; one that needs more ends early.
+const ENOUGH: usize = 4000;
+/// Time between two looks at whether a run has ended.
+const TICK: Duration = Duration::from_millis(20);
 /// Transactions of a second in the run at light load, all at its beginning: as CometBFT's load tool sends them.
 const LIGHT: usize = 20;
 
@@ -35,38 +41,49 @@ fn main() -> Result<()> {
     if !names.into_iter().any(wanted) {
         bail!("no such benchmark here; there are {}", names.join(", "));
     }
-    let seconds =
+    let setting =
         |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    let (length, rounds) = (seconds("CONSILIUM_BENCH_SECONDS", 15), seconds("CONSILIUM_BENCH_ROUNDS", 2));
+    let (length, rounds) = (setting("CONSILIUM_BENCH_SECONDS", 10), setting("CONSILIUM_BENCH_ROUNDS", 3));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
     let work = target.join("bench").join(format!("validators-{}", std::process::id()));
-    let outcome = runtime.block_on(all(&work, Duration::from_secs(length), rounds));
+    let levels = setting("CONSILIUM_BENCH_LEVELS", 3).clamp(1, 3) as usize;
+    let outcome = runtime.block_on(all(&work, Duration::from_secs(length), rounds, levels));
     let _ = std::fs::remove_dir_all(&work);
     outcome
 }
 
-async fn all(work: &Path, length: Duration, rounds: u64) -> Result<()> {
+async fn all(work: &Path, length: Duration, rounds: u64, levels: usize) -> Result<()> {
     let comet = Comet::find();
     if let Err(why) = &comet {
         println!("peer CometBFT is missing: {why}");
     }
     let comet = comet.ok();
-    let (mut full, mut full_peer) = (Vec::new(), Vec::new());
+    let loads: Vec<(usize, usize)> = IN_FLIGHT.into_iter().zip(OFFERED).take(levels).collect();
+    let mut full: Vec<Level> =
+        loads.iter().map(|(n, _)| Level::new(format!("{} in flight", n * VALIDATORS))).collect();
+    let mut full_peer: Vec<Level> =
+        loads.iter().map(|(_, n)| Level::new(format!("{n} offered per second"))).collect();
     let (mut light, mut light_peer) = (Vec::new(), Vec::new());
     let size = batch(&genesis_for_size()?, 0, 0, 1)?.len();
-    for round in 0..rounds {
+    for _ in 0..rounds {
         if wanted("ledger-throughput") {
-            full.push(saturated(&work.join(format!("full-{round}")), length, 1).await?);
-            if let Some(comet) = &comet {
-                full_peer.push(comet.run(&work.join("comet"), 4000, 1024, length, full.last())?);
+            // In turn, so that what else the machine does meets both.
+            let pairs = full.iter_mut().zip(full_peer.iter_mut());
+            for ((ours, theirs), (n, offered)) in pairs.zip(&loads) {
+                ours.runs.push(saturated(&work.join("full"), length, 1, *n).await?);
+                if let Some(comet) = &comet {
+                    theirs.runs.push(comet.run(&work.join("comet"), *offered, 1024, length)?);
+                }
+                println!("{ours}");
+                println!("CometBFT, {theirs}");
             }
         }
         if wanted("ledger-finality") {
-            light.push(lightly(&work.join(format!("light-{round}")), length).await?);
+            light.push(lightly(&work.join("light"), length).await?);
             if let Some(comet) = &comet {
-                light_peer.push(comet.run(&work.join("comet"), LIGHT, 1024, length, None)?);
+                light_peer.push(comet.run(&work.join("comet"), LIGHT, 1024, length)?);
             }
         }
     }
@@ -78,15 +95,13 @@ async fn all(work: &Path, length: Duration, rounds: u64) -> Result<()> {
     }
     if wanted("ledger-records") {
         let mut runs = Vec::new();
-        for round in 0..rounds {
-            runs.push(saturated(&work.join(format!("records-{round}")), length, 100).await?);
+        for _ in 0..rounds {
+            runs.push(saturated(&work.join("records"), length, 100, IN_FLIGHT[1]).await?);
         }
         let rates: Vec<f64> = runs.iter().map(|r| r.rate() * 100.0).collect();
-        conditions(Report::new("ledger-records", "records/s", true), &runs, size)
-            .condition(
-                "batch",
-                "100 records per batch, one interop proof (4 attestations) per batch, all verified",
-            )
+        conditions(Report::new("ledger-records", "records/s", true), size)
+            .condition("batch", "100 records per batch, one interop proof per batch, all verified")
+            .condition("our CPU seconds (validators + nats-server), per run", seconds_of(&runs))
             .finish(&rates, &[], &[])?;
     }
     Ok(())
@@ -96,57 +111,70 @@ fn genesis_for_size() -> Result<consilium_domain::genesis::Genesis> {
     net::genesis(VALIDATORS, Params::default(), consilium_domain::Timestamp(1))
 }
 
-fn conditions(report: Report, runs: &[Figures], size: usize) -> Report {
-    let cpu: Vec<String> = runs.iter().map(|r| format!("{:.1} + {:.1}", r.cpu, r.cpu_transport)).collect();
+fn conditions(report: Report, size: usize) -> Report {
     report
         .condition("validators", "4 processes and one nats-server on loopback, all on this machine")
         .condition(
             "ours does",
             format!(
-                "transactions of {size} bytes (a batch with 4 attestations and the sender's signature: 5 Ed25519 \
-                 signatures, each verified by every validator); fdatasync of the write-ahead log before every vote, \
-                 proposal and answer; the client waits for the commit and gets an inclusion proof"
+                "transactions of {size} bytes (a batch with the 3 attestations that its interop proof needs and the \
+                 sender's signature: 4 Ed25519 signatures, each verified by every validator); fdatasync of the \
+                 write-ahead log before every vote, proposal and answer; the client waits for the commit and gets an \
+                 inclusion proof"
             ),
         )
-        .condition("our CPU seconds (validators + nats-server), per run", cpu.join(", "))
+        .condition("load generators", "on the same machine as well, both sides; their CPU is not counted as the ledger's")
 }
 
-fn peer_conditions(report: Report, runs: &[Figures]) -> Report {
-    let cpu: Vec<String> = runs.iter().map(|r| format!("{:.1}", r.cpu)).collect();
-    report
-        .condition(
-            "peer does",
-            "kvstore application, transactions of 1024 bytes without signatures, fsync of its write-ahead log and block \
-             store (defaults), timeout_commit = 0s, broadcast_tx_sync: the client is answered before the commit; \
-             latency as its own report tool gives it (block time minus sending time)",
-        )
-        .condition("peer CPU seconds (4 nodes), per run", cpu.join(", "))
+fn seconds_of(runs: &[Figures]) -> String {
+    runs.iter().map(|r| format!("{:.1} + {:.1}", r.cpu, r.cpu_transport)).collect::<Vec<_>>().join(", ")
 }
 
-fn throughput(ours: &[Figures], peer: &[Figures], size: usize, rounds: u64) -> Result<()> {
-    let rates: Vec<f64> = ours.iter().map(Figures::rate).collect();
-    let theirs: Vec<f64> = peer.iter().map(Figures::rate).collect();
-    let report = conditions(Report::new("ledger-throughput", "transactions/s", true), ours, size);
-    let latency = |runs: &[Figures]| runs.iter().map(Figures::latencies).collect::<Vec<_>>().join("; ");
-    let report = peer_conditions(report, peer)
-        .condition("our latency at this load", latency(ours))
-        .condition("peer latency at this load", latency(peer))
-        .condition("our CPU per transaction", per_tx(ours))
-        .condition("peer CPU per transaction", per_tx(peer))
-        .condition("rounds", format!("{rounds}, ours and the peer in turn"));
-    report.finish(&rates, &theirs, &[])
+fn peer_conditions(report: Report) -> Report {
+    report.condition(
+        "peer does",
+        "kvstore application, transactions of 1024 bytes without signatures, fsync of its write-ahead log and block \
+         store (defaults), timeout_commit = 0s, broadcast_tx_sync: the client is answered before the commit; latency \
+         as its own report tool gives it (block time minus sending time)",
+    )
 }
 
-fn per_tx(runs: &[Figures]) -> String {
-    let one =
-        |r: &Figures| format!("{:.0} us", (r.cpu + r.cpu_transport) * 1e6 / r.latencies.len().max(1) as f64);
-    runs.iter().map(one).collect::<Vec<_>>().join(", ")
+fn throughput(ours: &[Level], peer: &[Level], size: usize, rounds: u64) -> Result<()> {
+    let mut report = conditions(Report::new("ledger-throughput", "transactions/s", true), size);
+    let best = Level::best(ours).context("no level")?;
+    let rates: Vec<f64> = best.runs.iter().map(Figures::rate).collect();
+    for level in ours {
+        report = report.condition(&format!("ours, {}", level.load), level.to_string());
+    }
+    let mut theirs = Vec::new();
+    if let Some(peer_best) = Level::best(peer).filter(|level| !level.runs.is_empty()) {
+        for level in peer {
+            report = report.condition(&format!("peer, {}", level.load), level.to_string());
+        }
+        let part = best.median(|r| r.latency(50)) / peer_best.median(|r| r.latency(50));
+        report = peer_conditions(report)
+            .condition(
+                "compared",
+                format!("ours with {}, the peer with {}: each at its best", best.load, peer_best.load),
+            )
+            .condition("our median latency as a part of the peer's", format!("{part:.2}"))
+            .condition("the peer's CPU per transaction as a multiple of ours", {
+                format!("{:.2}", peer_best.median(Figures::cost) / best.median(Figures::cost))
+            });
+        theirs = peer_best.runs.iter().map(Figures::rate).collect();
+    }
+    report.condition("rounds", format!("{rounds} of each level, ours and the peer in turn")).finish(
+        &rates,
+        &theirs,
+        &[],
+    )
 }
 
 fn finality(ours: &[Figures], peer: &[Figures], size: usize, rounds: u64) -> Result<()> {
     let all = |runs: &[Figures]| runs.iter().flat_map(|r| r.latencies.clone()).collect::<Vec<_>>();
-    let report = conditions(Report::new("ledger-finality", "ms", false), ours, size);
-    peer_conditions(report, peer)
+    let report = conditions(Report::new("ledger-finality", "ms", false), size);
+    peer_conditions(report)
+        .condition("our CPU seconds (validators + nats-server), per run", seconds_of(ours))
         .condition("load", format!("{LIGHT} transactions at the beginning of each second"))
         .condition(
             "measured",
@@ -172,10 +200,10 @@ async fn consortium(dir: &Path) -> Result<(Net, Vec<Client>)> {
 }
 
 /// As many transactions as the validators take.
-async fn saturated(dir: &Path, length: Duration, records: u32) -> Result<Figures> {
+async fn saturated(dir: &Path, length: Duration, records: u32, in_flight: usize) -> Result<Figures> {
     let (net, clients) = consortium(dir).await?;
     // Signed before the clock runs; more than will be needed.
-    let most = usize::try_from(length.as_secs())? * 3000 / VALIDATORS;
+    let most = usize::try_from(length.as_secs())? * ENOUGH / VALIDATORS;
     let mut all = Vec::new();
     for i in 0..VALIDATORS {
         let one = |number| batch(&net.genesis, i, number, records);
@@ -186,7 +214,7 @@ async fn saturated(dir: &Path, length: Duration, records: u32) -> Result<Figures
     let mut tasks = Vec::new();
     for (client, txs) in clients.iter().zip(&all) {
         let next = Arc::new(AtomicU64::new(0));
-        for _ in 0..IN_FLIGHT {
+        for _ in 0..in_flight {
             let (client, txs, next, stop) =
                 (client.clone(), Arc::clone(txs), Arc::clone(&next), Arc::clone(&stop));
             let clock = Arc::clone(&net.clock);
@@ -194,7 +222,10 @@ async fn saturated(dir: &Path, length: Duration, records: u32) -> Result<Figures
                 let mut latencies = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     let at = usize::try_from(next.fetch_add(1, Ordering::Relaxed))?;
-                    let Some(tx) = txs.get(at).cloned() else { break };
+                    let Some(tx) = txs.get(at).cloned() else {
+                        stop.store(true, Ordering::Relaxed);
+                        break;
+                    };
                     let sent = clock.monotonic();
                     let answer = client.submit(tx, PATIENCE).await?;
                     if answer.status() != Status::Committed {
@@ -206,7 +237,9 @@ async fn saturated(dir: &Path, length: Duration, records: u32) -> Result<Figures
             }));
         }
     }
-    tokio::time::sleep(length).await;
+    while net.clock.monotonic().saturating_sub(start) < length && !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(TICK).await;
+    }
     stop.store(true, Ordering::Relaxed);
     let mut latencies = Vec::new();
     for task in tasks {

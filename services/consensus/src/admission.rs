@@ -4,24 +4,32 @@
 use crate::chain::{Chain, ChainError};
 use crate::config::MempoolConfig;
 use crate::mempool::{Fate, Pool};
-use crate::node::{Event, Outside};
+use crate::node::{Event, Outside, Shared};
 use consilium_domain::tx::tx_id;
 use consilium_domain::{Clock, Digest};
 use consilium_ledger::CheckError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Transactions checked together at most.
-const GROUP: usize = 512;
+const GROUP: usize = 1024;
+/// A group of this size says that more will come: the next one waits for company, as a signature checked among many
+/// costs half of one checked among few.
+const BUSY: usize = 32;
+/// How long.
+const COMPANY: Duration = Duration::from_millis(8);
 /// Bytes passed on in one message at most.
 const PACK: usize = 256 * 1024;
 /// Longest sleep: how late a shutdown may be noticed.
 const NAP: Duration = Duration::from_millis(50);
-/// Time between two looks at whether awaited transactions can still enter a block.
+/// Time between two looks at whether awaited transactions can still enter a block, and how long one must have waited
+/// to be looked at: most enter one of the next blocks.
 const RECHECK: Duration = Duration::from_millis(200);
+const OVERDUE: Duration = Duration::from_millis(1000);
 
 /// What comes to the door.
 #[derive(Debug)]
@@ -45,6 +53,7 @@ pub struct Admission {
     pub limits: MempoolConfig,
     pub clock: Arc<dyn Clock>,
     pub outside: Arc<dyn Outside>,
+    pub shared: Arc<Shared>,
     /// Wakes the node.
     pub node: SyncSender<Event>,
 }
@@ -56,20 +65,28 @@ impl Admission {
     /// When the chain cannot be read.
     pub fn run(self, inbox: &Receiver<Arrival>, stop: impl Fn() -> bool) -> Result<(), ChainError> {
         let mut rechecked = (self.clock.monotonic(), 0);
+        let mut busy = false;
         while !stop() {
             let mut group = Vec::new();
+            // Blocks that are committed from here on may hold what this group finds nowhere.
+            let height = self.shared.applied.load(Ordering::SeqCst);
             match inbox.recv_timeout(NAP) {
                 Ok(arrival) => self.take(arrival, &mut group)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            while group.len() < GROUP
-                && let Ok(arrival) = inbox.try_recv()
-            {
+            let until = self.clock.monotonic().saturating_add(if busy { COMPANY } else { Duration::ZERO });
+            while group.len() < GROUP {
+                let arrival = inbox.try_recv().ok().or_else(|| {
+                    let left = until.saturating_sub(self.clock.monotonic());
+                    (!left.is_zero()).then(|| inbox.recv_timeout(left).ok()).flatten()
+                });
+                let Some(arrival) = arrival else { break };
                 self.take(arrival, &mut group)?;
             }
+            busy = group.len() >= BUSY;
             if !group.is_empty() {
-                self.admit(group)?;
+                self.admit(group, height)?;
             }
             let now = self.clock.monotonic();
             if now.saturating_sub(rechecked.0) >= RECHECK {
@@ -83,9 +100,10 @@ impl Admission {
     fn take(&self, arrival: Arrival, group: &mut Vec<Candidate>) -> Result<(), ChainError> {
         let mut one = |tx: Vec<u8>, answer: Option<oneshot::Sender<Fate>>| {
             let id = tx_id(&tx);
-            if let Some(proof) = answer.as_ref().map(|_| self.chain.view()?.find(&id)).transpose()?.flatten()
-            {
-                if let Some(answer) = answer {
+            if self.chain.has_tx(&id)? {
+                if let Some(answer) = answer
+                    && let Some(proof) = self.chain.view()?.find(&id)?
+                {
                     let _ = answer.send(Fate::Committed(Box::new(proof)));
                 }
                 return Ok(());
@@ -99,9 +117,7 @@ impl Admission {
                 return self.settle(&id);
             }
             drop(pool);
-            if answer.is_some() || !self.chain.has_tx(&id)? {
-                group.push(Candidate { id, tx, answer });
-            }
+            group.push(Candidate { id, tx, answer });
             Ok::<(), ChainError>(())
         };
         match arrival {
@@ -110,7 +126,8 @@ impl Admission {
         }
     }
 
-    fn admit(&self, group: Vec<Candidate>) -> Result<(), ChainError> {
+    /// `height`: the newest block when the group was begun.
+    fn admit(&self, group: Vec<Candidate>, height: u64) -> Result<(), ChainError> {
         let mut twice = BTreeSet::new();
         let (mut fresh, mut repeated) = (Vec::with_capacity(group.len()), Vec::new());
         for candidate in group {
@@ -171,8 +188,12 @@ impl Admission {
         // Whoever wakes the node first need not wait until others are told.
         let _ = self.node.try_send(Event::Pooled);
         self.gossip(pass_on);
-        for id in added {
-            self.settle(&id)?;
+        // The node tells of a block after it has written it and before it takes its transactions out of the mempool: at
+        // the same height, it will take out what has come in here.
+        if self.shared.applied.load(Ordering::SeqCst) != height {
+            for id in added {
+                self.settle(&id)?;
+            }
         }
         Ok(())
     }
@@ -209,15 +230,18 @@ impl Admission {
     }
 
     /// A block may have made a waiting transaction impossible: whoever waits for it should learn that soon, not when
-    /// this node next proposes. Gives the height looked at.
+    /// this node next proposes. Gives the height of then.
     fn recheck(&self, before: u64) -> Result<u64, ChainError> {
-        let awaited = self.pool.lock().awaited();
-        let view = self.chain.view()?;
-        let ledger = view.ledger()?;
-        let height = ledger.head().height.0;
-        if awaited.is_empty() || height == before {
+        let height = self.shared.applied.load(Ordering::SeqCst);
+        if height == before {
             return Ok(height);
         }
+        let awaited = self.pool.lock().awaited(self.clock.monotonic().saturating_sub(OVERDUE));
+        if awaited.is_empty() {
+            return Ok(height);
+        }
+        let view = self.chain.view()?;
+        let ledger = view.ledger()?;
         let txs: Vec<&[u8]> = awaited.iter().map(|(_, tx)| tx.as_slice()).collect();
         for ((id, _), verdict) in awaited.iter().zip(ledger.recheck_txs(&txs)) {
             match verdict {

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 /// Heights whose state can be read; older nodes of the tree are deleted.
 const KEPT_STATES: u64 = 256;
-/// Tree nodes deleted at a time.
-const PRUNE_AT_ONCE: usize = 2_000;
+/// Blocks whose replaced state is deleted at a time.
+const PRUNE_AT_ONCE: usize = 4;
 
 /// A block and who waits for its transactions, by their place in it.
 pub struct Decided {

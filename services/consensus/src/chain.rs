@@ -42,7 +42,7 @@ const UNFINISHED: &[u8] = b"chain/unfinished";
 /// Writes of a snapshot in one batch.
 const PIECE: usize = 20_000;
 /// Version of the keys below.
-const VERSION: &[u8] = b"2";
+const VERSION: &[u8] = b"3";
 
 fn block_key(height: u64) -> Vec<u8> {
     [&b"chain/block/"[..], &height.to_be_bytes()].concat()
@@ -261,11 +261,11 @@ impl Chain {
         Ok(done)
     }
 
-    /// Deletes up to `limit` state nodes that no reader of `oldest` or later needs; says how many.
+    /// Deletes the state that `limit` blocks replaced and no reader of `oldest` or later needs; says how many there were.
     pub fn prune(&self, oldest: Height, limit: usize) -> Result<usize, ChainError> {
         let (from, to) = consilium_ledger::apply::prune_range(oldest);
         let marks = self.kv.scan(&from, &to, limit)?;
-        self.kv.write(&consilium_ledger::apply::prune(&marks), false)?;
+        self.kv.write(&consilium_ledger::apply::prune(&marks)?, false)?;
         Ok(marks.len())
     }
 }
@@ -291,7 +291,6 @@ pub fn prove(
 /// The id of a block's canonical bytes; `None` unless the header's root commits to exactly these
 /// transactions, so that no two bodies share an id.
 pub fn identify(bytes: &[u8]) -> Option<Digest> {
-    let block = Block::from_canonical(bytes).ok()?;
-    let root = consilium_domain::merkle::root(&block.tx_leaves());
-    (root == block.header.tx_root).then(|| block.id())
+    let (header, leaves) = Block::outline(bytes).ok()?;
+    (consilium_domain::merkle::root(&leaves) == header.tx_root).then(|| header.id())
 }

@@ -130,6 +130,7 @@ impl Service for Consensus {
             limits: config.mempool.clone(),
             clock: Arc::clone(&kit.clock),
             outside: Arc::clone(&outside),
+            shared: Arc::clone(&shared),
             node: events,
         };
         let stop = kit.shutdown.clone();

@@ -2,7 +2,7 @@
 
 use consilium_domain::Digest;
 use consilium_domain::receipt::TxProof;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -27,9 +27,10 @@ impl Pool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether all signatures of a transaction were verified at the door.
-    pub fn knows(&self, id: &Digest) -> bool {
-        self.lock().contains(id)
+    /// Those of the ids whose transactions' signatures were not all verified at the door.
+    pub fn strange(&self, ids: impl Iterator<Item = Digest>) -> HashSet<Digest> {
+        let pool = self.lock();
+        ids.filter(|id| !pool.contains(id)).collect()
     }
 }
 
@@ -45,8 +46,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Mempool {
     queue: BTreeMap<u64, Entry>,
-    places: BTreeMap<Digest, u64>,
-    waiting: BTreeMap<Digest, Waiting>,
+    places: HashMap<Digest, u64>,
+    waiting: HashMap<Digest, Waiting>,
     next: u64,
     bytes: usize,
 }
@@ -112,14 +113,15 @@ impl Mempool {
         self.queue.values().map(|entry| (entry.id, entry.tx.clone())).collect()
     }
 
-    /// Those for whose fate someone still waits.
-    pub fn awaited(&mut self) -> Vec<(Digest, Vec<u8>)> {
+    /// Those for whose fate someone still waits, if they came at `since` or before.
+    pub fn awaited(&mut self, since: Duration) -> Vec<(Digest, Vec<u8>)> {
         self.waiting.retain(|_, answers| {
             answers.retain(|a| !a.is_closed());
             !answers.is_empty()
         });
-        let entry = |id| self.places.get(id).and_then(|place| self.queue.get(place));
-        self.waiting.keys().filter_map(entry).map(|entry| (entry.id, entry.tx.clone())).collect()
+        let overdue = self.queue.values().take_while(|entry| entry.at <= since);
+        let awaited = overdue.filter(|entry| self.waiting.contains_key(&entry.id));
+        awaited.map(|entry| (entry.id, entry.tx.clone())).collect()
     }
 }
 
@@ -149,11 +151,12 @@ mod tests {
         let (here, _keep) = oneshot::channel();
         let (left, _) = oneshot::channel();
         for (n, answer) in [(1_u8, here), (2, left)] {
-            pool.add(Digest([n; 32]), vec![n], Duration::ZERO);
+            pool.add(Digest([n; 32]), vec![n], Duration::from_secs(1));
             pool.wait(Digest([n; 32]), answer);
         }
-        assert_eq!(pool.awaited(), [(Digest([1; 32]), vec![1])]);
+        assert!(pool.awaited(Duration::ZERO).is_empty(), "it has only just come");
+        assert_eq!(pool.awaited(Duration::from_secs(1)), [(Digest([1; 32]), vec![1])]);
         assert_eq!(pool.remove(&Digest([1; 32])).len(), 1);
-        assert!(pool.awaited().is_empty());
+        assert!(pool.awaited(Duration::from_secs(1)).is_empty());
     }
 }

@@ -119,7 +119,7 @@ pub struct Node {
     /// Blocks of this height that the log holds.
     logged: BTreeSet<Digest>,
     /// Blocks of this height that are executed already.
-    executed: BTreeMap<Digest, Applied>,
+    executed: BTreeMap<Digest, (Block, Applied)>,
     timers: BTreeSet<(Duration, TimerTag)>,
     building: Option<Building>,
     last_block: Duration,
@@ -355,10 +355,14 @@ impl Node {
         let verdict = match origin {
             Origin::Proposal | Origin::Polka => {
                 // What the door has not seen yet is verified here, all at once.
-                let strange: Vec<&[u8]> =
-                    block.txs.iter().map(Vec::as_slice).filter(|tx| !self.pool.knows(&tx_id(tx))).collect();
-                let signed = ledger.signed_txs(&strange);
-                let known = |tx: &Digest| signed.contains(tx) || self.pool.knows(tx);
+                let strange = self.pool.strange(block.txs.iter().map(|tx| tx_id(tx)));
+                let unseen: Vec<&[u8]> = if strange.is_empty() {
+                    Vec::new()
+                } else {
+                    block.txs.iter().map(Vec::as_slice).filter(|tx| strange.contains(&tx_id(tx))).collect()
+                };
+                let signed = ledger.signed_txs(&unseen);
+                let known = |tx: &Digest| !strange.contains(tx) || signed.contains(tx);
                 // With a polka, honest voters found it in time when it was new: only its own time counts.
                 let now = if origin == Origin::Proposal { self.clock.now() } else { block.header.time };
                 ledger.validate_block(&block, now, &known)
@@ -367,7 +371,7 @@ impl Node {
         };
         match verdict {
             Ok(applied) => {
-                self.executed.insert(id, applied);
+                self.executed.insert(id, (block, applied));
                 Ok(true)
             }
             Err(BlockError::Read(e)) => Err(e.into()),
@@ -385,8 +389,8 @@ impl Node {
         let candidates = self.pool.lock().first(self.block_bytes);
         let view = self.chain.view()?;
         let ledger = view.ledger()?;
-        let known = |tx: &Digest| self.pool.knows(tx);
-        let built = ledger.build_block(&self.organisation, &candidates, self.clock.now(), &known)?;
+        // All of them come out of the mempool.
+        let built = ledger.build_block(&self.organisation, &candidates, self.clock.now(), &|_| true)?;
         drop(ledger);
         for (id, error) in built.dropped {
             // One that came in again just when it was committed is answered by the door.
@@ -395,17 +399,18 @@ impl Node {
                 refuse(waiting, error.code(), &error.to_string());
             }
         }
-        self.executed.insert(built.block.id(), built.applied);
         let body = Body::from(built.block.to_canonical());
+        self.executed.insert(built.block.id(), (built.block, built.applied));
         self.step(Input::ProposeBody { height, round, body })
     }
 
     fn commit(&mut self, id: Digest, body: &Body, certificate: &CommitCertificate) -> Result<(), NodeError> {
-        let block = Block::from_canonical(body).map_err(|e| NodeError::Decided(id, e))?;
-        let applied = match self.executed.remove(&id) {
-            Some(applied) => applied,
+        let (block, applied) = match self.executed.remove(&id) {
+            Some(executed) => executed,
             None => {
-                self.chain.view()?.ledger()?.apply_block(&block).map_err(|e| NodeError::Execute(id, e))?
+                let block = Block::from_canonical(body).map_err(|e| NodeError::Decided(id, e))?;
+                let applied = self.chain.view()?.ledger()?.apply_block(&block);
+                (block, applied.map_err(|e| NodeError::Execute(id, e))?)
             }
         };
         let height = block.header.height.0;

@@ -149,7 +149,7 @@ fn pruning_keeps_the_newest_state_whole() {
     let whole = world.view.clone();
     let (from, to) = prune_range(Height(29));
     let marks: Vec<_> = world.view.0.range(from..to).map(|(k, v)| (k.clone(), v.clone())).collect();
-    world.view.write(&prune(&marks));
+    world.view.write(&prune(&marks).unwrap());
     assert!(world.view.0.len() * 2 < whole.0.len(), "{} of {}", world.view.0.len(), whole.0.len());
     let (pruned, full) = (world.ledger(), Ledger::open(&whole).unwrap());
     assert_eq!(pruned.state_root(), full.state_root());

@@ -49,17 +49,8 @@ impl Comet {
         Ok(done.stdout)
     }
 
-    /// `rate` transactions of `size` bytes at the beginning of each second. Where `beside` is given, the rate is three
-    /// times what ours took, so that the peer is saturated as well.
-    pub fn run(
-        &self,
-        dir: &Path,
-        rate: usize,
-        size: usize,
-        length: Duration,
-        beside: Option<&Figures>,
-    ) -> Result<Figures> {
-        let rate = beside.map_or(rate, |f| (f.rate() as usize).clamp(500, rate));
+    /// `rate` transactions of `size` bytes at the beginning of each second.
+    pub fn run(&self, dir: &Path, rate: usize, size: usize, length: Duration) -> Result<Figures> {
         let _ = std::fs::remove_dir_all(dir);
         std::fs::create_dir_all(dir)?;
         let net = dir.display().to_string();

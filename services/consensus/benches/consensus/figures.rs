@@ -21,10 +21,55 @@ impl Figures {
         self.latencies.len() as f64 / self.took.as_secs_f64()
     }
 
-    /// Median and 99th percentile in words.
-    pub fn latencies(&self) -> String {
-        let sorted = sorted(&self.latencies);
-        format!("p50 {:.1} ms, p99 {:.1} ms", at(&sorted, 50), at(&sorted, 99))
+    /// A percentile of the latencies, in milliseconds.
+    pub fn latency(&self, percent: usize) -> f64 {
+        at(&sorted(&self.latencies), percent)
+    }
+
+    /// Microseconds of CPU per committed transaction.
+    pub fn cost(&self) -> f64 {
+        (self.cpu + self.cpu_transport) * 1e6 / self.latencies.len().max(1) as f64
+    }
+}
+
+/// Runs at one load.
+pub struct Level {
+    pub load: String,
+    pub runs: Vec<Figures>,
+}
+
+impl Level {
+    pub fn new(load: String) -> Self {
+        Self { load, runs: Vec::new() }
+    }
+
+    /// Of what `figure` gives of each run.
+    pub fn median(&self, figure: impl Fn(&Figures) -> f64) -> f64 {
+        at(&sorted(&self.runs.iter().map(figure).collect::<Vec<_>>()), 50)
+    }
+
+    fn least(&self, figure: impl Fn(&Figures) -> f64) -> f64 {
+        self.runs.iter().map(figure).fold(f64::INFINITY, f64::min)
+    }
+
+    /// The level with the greatest throughput (median of its runs).
+    pub fn best(all: &[Self]) -> Option<&Self> {
+        all.iter().max_by(|a, b| a.median(Figures::rate).total_cmp(&b.median(Figures::rate)))
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}: {:.0} transactions/s (least {:.0}), p50 {:.0} ms, p99 {:.0} ms, {:.0} us CPU per transaction",
+            self.load,
+            self.median(Figures::rate),
+            self.least(Figures::rate),
+            self.median(|r| r.latency(50)),
+            self.median(|r| r.latency(99)),
+            self.median(Figures::cost),
+        )
     }
 }
 
