@@ -25,7 +25,7 @@ use std::time::Duration;
 
 const VALIDATORS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Submissions under way per organisation in the throughput runs; the first one in the run with records.
+/// Submissions under way per organisation in the throughput runs; the second one in the run with records.
 const IN_FLIGHT: [usize; 3] = [256, 96, 512];
 /// Transactions that the peer is offered, per second: at the beginning of each, as its own load tool does.
 const OFFERED: [usize; 3] = [2000, 1000, 4000];
