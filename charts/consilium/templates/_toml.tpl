@@ -78,6 +78,9 @@ signing_key_file = "/run/secrets/consilium/own/signing-key"
 {{- end -}}
 
 {{- define "consilium.toml.consensus" -}}
+{{- with .Values.consensus.firstStartUntil -}}
+first_start_until = {{ . | quote }}
+{{ end -}}
 data_dir = "/var/lib/consilium"
 genesis_file = "/etc/consilium/genesis/genesis.json"
 key_file = "/run/secrets/consilium/own/signing-key"

@@ -38,7 +38,7 @@ impl Anchors {
         }
     }
 
-    async fn advance(&self) -> anyhow::Result<()> {
+    pub(crate) async fn advance(&self) -> anyhow::Result<()> {
         let (base, base_root) = match self.log.store.newest_anchor().await? {
             Some(a) => (a.size, a.root),
             None => (0, consilium_domain::merkle::root(&[])),

@@ -10,6 +10,8 @@ mod http;
 mod integrity;
 mod log;
 mod seal;
+#[cfg(test)]
+mod tests;
 mod tiles;
 mod tree;
 mod views;

@@ -37,6 +37,9 @@ pub enum ChainError {
 
 const FORMAT: &[u8] = b"chain/format";
 const GENESIS: &[u8] = b"chain/genesis";
+/// The first height at which this node may sign (eight octets, big-endian), or nothing while nobody has told it; absent
+/// where the write-ahead log tells the whole past.
+const SIGNS_FROM: &[u8] = b"chain/signs-from";
 /// There while a snapshot is being installed.
 const UNFINISHED: &[u8] = b"chain/unfinished";
 /// Writes of a snapshot in one batch.
@@ -59,7 +62,7 @@ fn tx_key(id: &Digest) -> Vec<u8> {
 /// The committed chain. One writer; readers see whole blocks.
 pub struct Chain {
     kv: Arc<dyn Kv>,
-    /// The store was empty: this node knows nothing of what it may have signed before.
+    /// The store was empty.
     pub new: bool,
 }
 
@@ -151,13 +154,18 @@ impl View {
 
 impl Chain {
     /// Opens the chain, writing the genesis state into an empty store. Refuses a store of another genesis.
-    pub fn open(kv: Arc<dyn Kv>, genesis: &Genesis) -> Result<Self, ChainError> {
+    ///
+    /// `first`: this node has never signed anything. Otherwise an empty store has forgotten what it may have signed.
+    pub fn open(kv: Arc<dyn Kv>, genesis: &Genesis, first: bool) -> Result<Self, ChainError> {
         let expected = genesis.digest();
         let new = kv.get(FORMAT)?.is_none();
         if new {
             let mut writes = genesis_state(genesis)?.writes;
             writes.push(Write::Put(GENESIS.to_vec(), expected.0.to_vec()));
             writes.push(Write::Put(FORMAT.to_vec(), VERSION.to_vec()));
+            if !first {
+                writes.push(Write::Put(SIGNS_FROM.to_vec(), Vec::new()));
+            }
             kv.write(&writes, true)?;
         }
         if kv.get(FORMAT)?.as_deref() != Some(VERSION) {
@@ -176,6 +184,27 @@ impl Chain {
     /// The chain as it is now.
     pub fn view(&self) -> Result<View, ChainError> {
         Ok(View(self.kv.view()?))
+    }
+
+    /// The first height at which this node may sign; `None` while it is to be found out (`bft::rejoin`).
+    pub fn signs_from(&self) -> Result<Option<u64>, ChainError> {
+        let Some(bytes) = self.kv.get(SIGNS_FROM)? else { return Ok(Some(0)) };
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let bytes = bytes.try_into();
+        let broken = |_| ChainError::Broken("first height to sign", CanonError::NotCanonical("length"));
+        bytes.map(|b| Some(u64::from_be_bytes(b))).map_err(broken)
+    }
+
+    /// From now on, and after every crash, this node does not sign before it is told where it may.
+    pub fn forget(&self) -> Result<(), ChainError> {
+        Ok(self.kv.write(&[Write::Put(SIGNS_FROM.to_vec(), Vec::new())], true)?)
+    }
+
+    /// This node may sign from `height` on.
+    pub fn may_sign_from(&self, height: u64) -> Result<(), ChainError> {
+        Ok(self.kv.write(&[Write::Put(SIGNS_FROM.to_vec(), height.to_be_bytes().to_vec())], true)?)
     }
 
     /// Whether a transaction is committed.
@@ -293,4 +322,48 @@ pub fn prove(
 pub fn identify(bytes: &[u8]) -> Option<Digest> {
     let (header, leaves) = Block::outline(bytes).ok()?;
     (consilium_domain::merkle::root(&leaves) == header.tx_root).then(|| header.id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consilium_domain::genesis::{Member, Params};
+    use consilium_domain::{ChannelId, OrgId, Timestamp};
+    use consilium_ledger::SigningKey;
+    use consilium_testkit::MemoryKv;
+
+    #[test]
+    fn an_empty_store_remembers_that_it_may_have_forgotten_votes() {
+        let key = |role| SigningKey::from_seed([role; 32]).public();
+        let member = Member {
+            organisation: OrgId::new("hospital-a").unwrap(),
+            consensus: key(1),
+            validate: key(2),
+            ingest: key(3),
+            audit: key(4),
+            governance: key(5),
+            cosign: key(6),
+            authority: Vec::new(),
+        };
+        let genesis = Genesis {
+            channel: ChannelId::new("test").unwrap(),
+            time: Timestamp(1),
+            members: vec![member],
+            schemas: Vec::new(),
+            params: Params::default(),
+        };
+        let open = |kv: &Arc<MemoryKv>, first| Chain::open(Arc::clone(kv) as _, &genesis, first).unwrap();
+        let kv = Arc::new(MemoryKv::default());
+        assert_eq!(open(&kv, false).signs_from().unwrap(), None);
+        // Nor does a later start know it, whatever it is told.
+        let chain = open(&kv, true);
+        assert_eq!(chain.signs_from().unwrap(), None);
+        chain.may_sign_from(7).unwrap();
+        assert_eq!(open(&kv, false).signs_from().unwrap(), Some(7));
+        chain.forget().unwrap();
+        assert_eq!(open(&kv, false).signs_from().unwrap(), None);
+        let first = Arc::new(MemoryKv::default());
+        assert_eq!(open(&first, true).signs_from().unwrap(), Some(0));
+        assert_eq!(open(&first, false).signs_from().unwrap(), Some(0));
+    }
 }

@@ -1,6 +1,7 @@
 //! Settings of the consensus service.
 
 use consilium_bft::Timeouts;
+use consilium_domain::Timestamp;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,11 @@ pub struct Config {
     pub genesis_file: PathBuf,
     /// Seed of the validator's key: 64 hexadecimal digits.
     pub key_file: PathBuf,
+    /// Until when an empty `data_dir` means that this validator has never signed anything, so that it signs at once; UTC,
+    /// such as `2026-11-22T18:00:00Z`. Set it for the first start of all, shortly ahead. Without it, an empty folder is
+    /// taken for a lost one: the node follows in silence until the chain is past everything it may have signed.
+    #[serde(default)]
+    pub first_start_until: Option<Instant>,
     /// Heights between two snapshots of the state, for members that join; 0 = none. The same at all members, so that a
     /// joining one can load from several of them.
     #[serde(default = "snapshot_blocks")]
@@ -27,6 +33,33 @@ pub struct Config {
 
 fn snapshot_blocks() -> u64 {
     10_000
+}
+
+/// A moment of UTC to the second (RFC 3339 with `Z`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Instant(String);
+
+impl TryFrom<String> for Instant {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let shape = b"0000-00-00T00:00:00Z";
+        let fits = |(c, s): (u8, &u8)| if *s == b'0' { c.is_ascii_digit() } else { c == *s };
+        if text.len() == shape.len() && text.bytes().zip(shape).all(fits) {
+            Ok(Self(text))
+        } else {
+            Err("a moment is written in UTC, such as `2026-11-22T18:00:00Z`")
+        }
+    }
+}
+
+impl Instant {
+    /// Whether `now` is not after it.
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        // Both begin with the same digits at the same places.
+        now.to_instant() < self.0
+    }
 }
 
 /// `[mempool]`.
@@ -80,6 +113,23 @@ impl TimeoutsConfig {
             delta: ms(self.delta_ms),
             rebroadcast: ms(self.rebroadcast_ms),
             ..Timeouts::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_ahead_until_it_has_passed() {
+        let until = Instant::try_from("2026-11-22T13:47:49Z".to_owned()).unwrap();
+        assert!(until.is_ahead(Timestamp(1_795_355_268_999)));
+        assert!(!until.is_ahead(Timestamp(1_795_355_270_000)));
+        for wrong in
+            ["", "2026-11-22", "2026-11-22T13:47:49", "2026-11-22T13:47:49+01:00", "2026-11-22 13:47:49Z"]
+        {
+            assert!(Instant::try_from(wrong.to_owned()).is_err(), "{wrong}");
         }
     }
 }

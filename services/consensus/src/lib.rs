@@ -39,6 +39,7 @@ use consilium_runtime::{Kit, Service};
 use consilium_store::FjallKv;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use tokio::sync::mpsc;
 
@@ -66,10 +67,6 @@ impl Service for Consensus {
         let genesis: Genesis = serde_json::from_slice(&genesis).context("`genesis_file` is no genesis")?;
         let organisation = kit.common.organisation.name.clone();
         let seed = seed(&config.key_file)?;
-        let me = genesis.member(&organisation).context("the organisation is not in the genesis")?;
-        if me.consensus != SigningKey::from_seed(seed).public() {
-            bail!("`key_file` is not the consensus key that the genesis names for this organisation");
-        }
         if genesis.channel != kit.common.organisation.channel {
             bail!("`genesis_file` is of the channel {}", genesis.channel);
         }
@@ -77,8 +74,15 @@ impl Service for Consensus {
         ready.not_ready("opening the store");
         std::fs::create_dir_all(&config.data_dir).context("make `data_dir`")?;
         let kv = FjallKv::open(&config.data_dir.join("kv")).context("open the store in `data_dir`")?;
-        let chain = Arc::new(Chain::open(Arc::new(kv), &genesis)?);
-        let opened = wal::Wal::open(&config.data_dir.join("wal")).context("open the write-ahead log")?;
+        let log = config.data_dir.join("wal");
+        let first = config.first_start_until.as_ref().is_some_and(|until| until.is_ahead(kit.clock.now()))
+            && !log.exists();
+        let chain = Arc::new(Chain::open(Arc::new(kv), &genesis, first)?);
+        let opened = wal::Wal::open(&log, || match first && chain.new {
+            true => Ok(()),
+            false => chain.forget().map_err(std::io::Error::other),
+        });
+        let opened = opened.context("open the write-ahead log")?;
         let redone = chain.redo(wal::decided(&opened.records, chain::identify))?;
         if redone > 0 {
             tracing::info!(blocks = redone, "blocks of the write-ahead log were executed again");
@@ -104,24 +108,35 @@ impl Service for Consensus {
                 tracing::info!(height, "the state was loaded from a snapshot");
             }
         }
-        let (height, set) = {
+        let height = {
             let view = chain.view()?;
             let ledger = view.ledger()?;
-            (ledger.head().height.0, ledger.validators())
+            let named = ledger.members().iter().find(|m| m.organisation == organisation);
+            if named.is_none_or(|m| m.consensus != SigningKey::from_seed(seed).public()) {
+                tracing::warn!(
+                    "`key_file` is not the consensus key that the ledger names for this organisation \
+                    at the newest height known here: this node follows, and signs once it is"
+                );
+            }
+            ledger.head().height.0
         };
         metrics.at(height);
         listen(&kit, events.clone(), door, metrics.clone()).await?;
-
-        let mut signs_from = 0;
-        if opened.lost || chain.new {
-            ready.not_ready("asking the members how far they are, before signing anything");
-            let limit = genesis.params.max_block_bytes as usize * 2 + 64 * 1024;
-            let safe = sync::first_safe_height(&kit, &genesis.channel, &set, limit).await;
-            if kit.shutdown.triggered() {
-                return Ok(());
+        match chain.signs_from()? {
+            Some(height) => shared.signs_from.store(height, Ordering::SeqCst),
+            None => {
+                tracing::info!(
+                    "this node starts without a memory of its votes: it follows, and does not sign"
+                );
+                shared.signs_from.store(u64::MAX, Ordering::SeqCst);
+                let (kit, chain, shared) = (kit.clone(), Arc::clone(&chain), Arc::clone(&shared));
+                let limit = genesis.params.max_block_bytes as usize * 2 + 64 * 1024;
+                tokio::spawn(async move {
+                    if let Err(error) = sync::rejoin(&kit, &chain, &shared, limit).await {
+                        tracing::error!("this node goes on without signing: {error:#}");
+                    }
+                });
             }
-            signs_from = safe?;
-            tracing::info!(signs_from, "this node starts without a memory of its votes");
         }
         let outside: Arc<dyn Outside> = Arc::new(Bridge::new(&kit, events.clone(), metrics.clone()));
         let admission = Admission {
@@ -144,7 +159,6 @@ impl Service for Consensus {
             recovery: wal::recovery(&opened.records, height + 1),
             wal: opened.wal,
             chain,
-            signs_from,
             clock: Arc::clone(&kit.clock),
             outside,
             pool,

@@ -13,8 +13,8 @@ use consilium_contracts::v1::Committed;
 use consilium_domain::block::{Block, CommitCertificate};
 use consilium_domain::genesis::{Genesis, Member, Params};
 use consilium_domain::tx::tx_id;
-use consilium_domain::{CanonError, Canonical, ChannelId, Clock, Digest, Height, OrgId};
-use consilium_ledger::{Applied, BlockError, CheckError, Ledger, ReadError, committee, state};
+use consilium_domain::{CanonError, Canonical, ChannelId, Clock, Digest, Height, OrgId, PublicKey};
+use consilium_ledger::{Applied, BlockError, CheckError, Ledger, ReadError, SigningKey, committee, state};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -71,6 +71,8 @@ pub struct Shared {
     pub voted: AtomicU64,
     /// Height of the newest block.
     pub applied: AtomicU64,
+    /// First height at which this node may sign; the greatest number while that is to be found out.
+    pub signs_from: AtomicU64,
 }
 
 /// What a node is made of.
@@ -82,8 +84,6 @@ pub struct Parts {
     pub chain: Arc<Chain>,
     pub wal: Wal,
     pub recovery: Recovery,
-    /// First height at which this node may sign.
-    pub signs_from: u64,
     pub clock: Arc<dyn Clock>,
     pub outside: Arc<dyn Outside>,
     pub pool: Arc<Pool>,
@@ -106,7 +106,7 @@ pub struct Node {
     chain: Arc<Chain>,
     wal: Wal,
     agreement: State,
-    signs_from: u64,
+    key: PublicKey,
     pool: Arc<Pool>,
     snapshots: Snapshots,
     snapshot_blocks: u64,
@@ -157,7 +157,7 @@ impl Node {
             chain: parts.chain,
             wal: parts.wal,
             agreement,
-            signs_from: parts.signs_from,
+            key: SigningKey::from_seed(parts.seed).public(),
             pool: parts.pool,
             snapshots: parts.snapshots,
             snapshot_blocks: parts.config.snapshot_blocks,
@@ -332,8 +332,10 @@ impl Node {
         let view = self.chain.view()?;
         let ledger = view.ledger()?;
         let height = ledger.head().height.next().0;
-        let participate = height >= self.signs_from;
         let (validators, members) = (ledger.validators(), ledger.members().to_vec());
+        let named = |m: &Member| m.organisation == self.organisation && m.consensus == self.key;
+        let participate =
+            height >= self.shared.signs_from.load(Ordering::SeqCst) && members.iter().any(named);
         let rotation = rotation(&ledger, Height(height))?;
         drop(ledger);
         if participate {

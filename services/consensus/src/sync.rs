@@ -8,6 +8,7 @@ use crate::chain::Chain;
 use crate::node::Shared;
 use crate::snapshot::{Ask, Snapshots};
 use anyhow::Context;
+use consilium_bft::rejoin::first_safe_height;
 use consilium_bft::wire::SyncResponse;
 use consilium_domain::block::{Block, ValidatorSet};
 use consilium_domain::{Canonical, ChannelId, OrgId};
@@ -98,48 +99,68 @@ fn respond(chain: &Chain, height: u64) -> Result<Vec<u8>, crate::chain::ChainErr
     Ok(response.map_or_else(|| vec![NONE], |r| [&[SOME], r.to_bytes().as_slice()].concat()))
 }
 
-/// The first height at which a node may sign that has lost its log or its disk.
+/// Finds out from which height on this node may sign, which has forgotten what it signed, and lets it (`bft::rejoin`).
 ///
-/// It may have signed at the heights that the others were deciding when it was last seen, and signing there again
-/// could contradict that. Of the answers of more than two thirds of the members (itself included), the highest
-/// certified height N is at least one below any height that it can have decided; its votes reach at most one
-/// further. So it follows silently and signs again after N + 2. Where nobody has a block yet, there is no past.
-pub(crate) async fn first_safe_height(
+/// The node follows in silence meanwhile: an answer counts only with a certificate of members that this node knows, and
+/// where the members have changed it knows them once it has caught up.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn rejoin(
     kit: &Kit,
-    channel: &ChannelId,
-    set: &ValidatorSet,
+    chain: &Chain,
+    shared: &Shared,
     body_limit: usize,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<()> {
     let me = &kit.common.organisation.name;
-    let mut answers: BTreeMap<OrgId, u64> = BTreeMap::new();
+    let channel = &kit.common.organisation.channel;
     loop {
-        for v in set.validators.iter().filter(|v| v.organisation != *me) {
-            let subject = kit.subjects.at(&v.organisation).consensus_sync();
-            let Ok(bytes) = kit.bus.request(&subject, request(0), Duration::from_secs(1)).await else {
-                continue;
-            };
-            match certified_height(&bytes, channel, set, body_limit) {
-                Ok(height) => {
-                    answers.insert(v.organisation.clone(), height);
+        let (own, set) = {
+            let view = chain.view()?;
+            let ledger = view.ledger()?;
+            (ledger.head().height.0, ledger.validators())
+        };
+        let others = set.validators.iter().map(|v| v.organisation.clone()).filter(|org| org != me);
+        let asked = others.map(|org| async {
+            let subject = kit.subjects.at(&org).consensus_sync();
+            let bytes = kit.bus.request(&subject, request(0), Duration::from_secs(1)).await.ok()?;
+            match certified_height(&bytes, own, channel, &set, body_limit) {
+                Ok(height) => Some((org, height)),
+                Err(error) => {
+                    tracing::debug!(peer = %org, %error, "a newest block that cannot be checked yet");
+                    None
                 }
-                Err(error) => tracing::warn!(peer = %v.organisation, %error, "an unusable answer"),
             }
+        });
+        let answers: BTreeMap<OrgId, u64> =
+            futures::future::join_all(asked).await.into_iter().flatten().collect();
+        if let Some(from) = first_safe_height(&set, me, own, &answers) {
+            chain.may_sign_from(from)?;
+            shared.signs_from.store(from, Ordering::SeqCst);
+            tracing::info!(from, "this node may sign again from that height on");
+            if own == 0 && answers.values().all(|height| *height == 0) {
+                tracing::warn!(
+                    "no member has decided a block, and this one does not know whether it has ever signed: \
+                     where a consortium starts for the first time, set `first_start_until`"
+                );
+            }
+            return Ok(());
         }
-        let answered = |org: &OrgId| org == me || answers.contains_key(org);
-        let power = set.validators.iter().filter(|v| answered(&v.organisation)).map(|v| v.power).sum();
-        if set.is_quorum(power) {
-            return Ok(answers.values().max().map_or(0, |n| if *n == 0 { 0 } else { n + 3 }));
-        }
-        tracing::info!(answers = answers.len(), "waiting for members to tell their height before signing");
+        tracing::info!(
+            answers = answers.len(),
+            "waiting for more members to tell their height before signing"
+        );
         tokio::select! {
-            () = kit.shutdown.wait() => anyhow::bail!("stopped while waiting for the other members"),
+            () = kit.shutdown.wait() => return Ok(()),
             () = tokio::time::sleep(Duration::from_millis(300)) => {}
         }
     }
 }
 
+/// The height of a newest block; what is not above `own` needs no certificate.
 fn certified_height(
     bytes: &[u8],
+    own: u64,
     channel: &ChannelId,
     set: &ValidatorSet,
     body_limit: usize,
@@ -150,6 +171,8 @@ fn certified_height(
         _ => anyhow::bail!("neither a block nor its absence"),
     };
     let block = Block::from_canonical(&response.body).context("the block")?;
-    consilium_ledger::certificate::verify(channel, set, &block.header, &response.certificate)?;
+    if block.header.height.0 > own {
+        consilium_ledger::certificate::verify(channel, set, &block.header, &response.certificate)?;
+    }
     Ok(block.header.height.0)
 }

@@ -94,12 +94,17 @@ pub struct Wal {
 
 impl Wal {
     /// Reads the file, or makes it. A torn last record (one that no sync had covered) is written over.
-    pub fn open(path: &Path) -> io::Result<Opened> {
+    ///
+    /// `note` is called before a lost log is begun again: after a crash just then, nothing else would know of the loss.
+    pub fn open(path: &Path, note: impl FnOnce() -> io::Result<()>) -> io::Result<Opened> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let generation = generation_of(&bytes);
         let (records, good, lost) = generation.map_or((Vec::new(), 0, true), |g| scan(&bytes, g));
+        if lost {
+            note()?;
+        }
         let mut wal = Self { file, generation: generation.unwrap_or(0), at: position(good), dirty: false };
         if bytes.len() < SIZE {
             // Real zeros, not a hole: a hole would have to be filled at every sync.
@@ -286,7 +291,7 @@ mod tests {
     }
 
     fn filled(path: &Path) {
-        let mut wal = Wal::open(path).unwrap().wal;
+        let mut wal = Wal::open(path, || Ok(())).unwrap().wal;
         for record in records() {
             wal.append(&record).unwrap();
         }
@@ -302,9 +307,9 @@ mod tests {
     #[test]
     fn records_come_back_and_a_missing_file_counts_as_lost() {
         let path = path("back");
-        assert!(Wal::open(&path).unwrap().lost);
+        assert!(Wal::open(&path, || Ok(())).unwrap().lost);
         filled(&path);
-        let opened = Wal::open(&path).unwrap();
+        let opened = Wal::open(&path, || Ok(())).unwrap();
         assert!(!opened.lost);
         assert_eq!(opened.records, records());
         let recovery = recovery(&opened.records, 7);
@@ -326,12 +331,12 @@ mod tests {
                 bytes.resize(end + 64, 0);
             }
             std::fs::write(&path, &bytes).unwrap();
-            let mut opened = Wal::open(&path).unwrap();
+            let mut opened = Wal::open(&path, || Ok(())).unwrap();
             assert!(!opened.lost, "cut at {cut}");
             assert_eq!(opened.records, records()[..opened.records.len()]);
             let more = Record::Entry { height: 8, entry: vec![1] };
             opened.wal.append(&more).unwrap();
-            assert_eq!(Wal::open(&path).unwrap().records.last(), Some(&more));
+            assert_eq!(Wal::open(&path, || Ok(())).unwrap().records.last(), Some(&more));
         }
     }
 
@@ -342,35 +347,35 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[HEADER + FRAME] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert!(Wal::open(&path).unwrap().lost);
-        assert!(!Wal::open(&path).unwrap().lost, "it was begun again at the damage");
+        assert!(Wal::open(&path, || Ok(())).unwrap().lost);
+        assert!(!Wal::open(&path, || Ok(())).unwrap().lost, "it was begun again at the damage");
         bytes[0] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert!(Wal::open(&path).unwrap().lost);
+        assert!(Wal::open(&path, || Ok(())).unwrap().lost);
     }
 
     #[test]
     fn a_reset_forgets_and_the_pass_before_does_not_show_through() {
         let path = path("reset");
         filled(&path);
-        let mut opened = Wal::open(&path).unwrap();
+        let mut opened = Wal::open(&path, || Ok(())).unwrap();
         opened.wal.reset().unwrap();
-        assert!(Wal::open(&path).unwrap().records.is_empty());
+        assert!(Wal::open(&path, || Ok(())).unwrap().records.is_empty());
         opened.wal.append(&records()[0]).unwrap();
-        let again = Wal::open(&path).unwrap();
+        let again = Wal::open(&path, || Ok(())).unwrap();
         assert_eq!((again.records.as_slice(), again.lost), (&records()[..1], false));
     }
 
     #[test]
     fn it_grows_where_one_height_needs_more_than_was_laid_out() {
         let path = path("grows");
-        let mut wal = Wal::open(&path).unwrap().wal;
+        let mut wal = Wal::open(&path, || Ok(())).unwrap().wal;
         let large = Record::Body { height: 1, built_for: None, body: Body::from(vec![7; SIZE / 3]) };
         for _ in 0..4 {
             wal.append(&large).unwrap();
         }
         wal.sync().unwrap();
         assert!(wal.is_long());
-        assert_eq!(Wal::open(&path).unwrap().records.len(), 4);
+        assert_eq!(Wal::open(&path, || Ok(())).unwrap().records.len(), 4);
     }
 }

@@ -319,8 +319,8 @@ mod run {
         let mut transactions = 0;
         for i in 0..NODES {
             let folder = net.data(i);
-            let chain = Chain::open(Arc::new(FjallKv::open(&folder.join("kv"))?), &net.genesis)?;
-            let opened = consilium_consensus::wal::Wal::open(&folder.join("wal"))?;
+            let chain = Chain::open(Arc::new(FjallKv::open(&folder.join("kv"))?), &net.genesis, false)?;
+            let opened = consilium_consensus::wal::Wal::open(&folder.join("wal"), || Ok(()))?;
             chain.redo(consilium_consensus::wal::decided(
                 &opened.records,
                 consilium_consensus::chain::identify,

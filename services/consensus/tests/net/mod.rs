@@ -149,7 +149,7 @@ impl Net {
         std::fs::write(folder.join("key"), hex::encode(seed(i, CONSENSUS)))?;
         let host = if self.spaces.is_some() { self.address(i, 1) } else { "127.0.0.1".to_owned() };
         let text = format!(
-            "data_dir = {:?}\ngenesis_file = {:?}\nkey_file = {:?}\n\
+            "first_start_until = \"2999-01-01T00:00:00Z\"\ndata_dir = {:?}\ngenesis_file = {:?}\nkey_file = {:?}\n\
              [organisation]\nname = \"{org}\"\nchannel = \"{CHANNEL}\"\n\
              [bus]\nurl = \"nats://{host}:{}\"\nuser = \"{}\"\npassword_file = {:?}\n\
              [health]\nlisten = \"127.0.0.1:0\"\n",

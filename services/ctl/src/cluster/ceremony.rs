@@ -67,23 +67,19 @@ pub fn found(layout: &Layout, n: usize, port: u16, tools: &Path) -> Result<()> {
     let packages = crate::schema::folder(tools)
         .canonicalize()
         .context("the FHIR packages are missing: run `make setup`")?;
+    let now = crate::clock::now();
     for org in &book.organisations {
         for service in SERVICES {
             std::fs::create_dir_all(layout.data(&org.name, service))?;
             std::fs::write(
                 layout.config(&org.name, service),
-                configs::text(layout, &book, org, service, &packages)?,
+                configs::text(layout, &book, org, service, &packages, now)?,
             )?;
         }
     }
     std::fs::write(layout.book_file(), serde_json::to_vec_pretty(&book)?)?;
-    let genesis = Genesis {
-        channel,
-        time: crate::clock::now(),
-        members,
-        schemas: vec![schema_digest],
-        params: Params::default(),
-    };
+    let genesis =
+        Genesis { channel, time: now, members, schemas: vec![schema_digest], params: Params::default() };
     std::fs::write(layout.genesis(), serde_json::to_vec_pretty(&genesis)?)?;
     Ok(())
 }

@@ -4,15 +4,24 @@ use super::layout::{Book, Layout, Organisation, write_secret};
 use anyhow::{Context, Result, bail};
 use consilium_abe::post_quantum::DecapsulationKey;
 use consilium_abe::sealing::SealingKey;
+use consilium_domain::Timestamp;
 use consilium_ledger::SigningKey;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A path as a TOML string.
 fn quoted(path: &Path) -> String {
     toml::Value::String(path.display().to_string()).to_string()
+}
+
+/// The consortium is new: for an hour, an empty folder is no lost one.
+fn first_start_until(now: Timestamp) -> String {
+    let until = now.plus(Duration::from_secs(3600)).to_instant();
+    let seconds = until.split_once('.').map_or(until.as_str(), |(seconds, _)| seconds);
+    format!("\"{seconds}Z\"")
 }
 
 /// Makes the two officers of a local hospital; in production their private keys are with two people.
@@ -51,6 +60,7 @@ pub fn text(
     org: &Organisation,
     service: &str,
     packages: &Path,
+    now: Timestamp,
 ) -> Result<String> {
     let name = org.name.as_str();
     let secret = |file: &str| quoted(&layout.secret(name, file));
@@ -66,7 +76,8 @@ pub fn text(
             quoted(&layout.schema_cache())
         ),
         "consensus" => format!(
-            "genesis_file = {genesis}\nkey_file = {}\ndata_dir = {}\n",
+            "first_start_until = {}\ngenesis_file = {genesis}\nkey_file = {}\ndata_dir = {}\n",
+            first_start_until(now),
             secret("consensus.key"),
             quoted(&data)
         ),
