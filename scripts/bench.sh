@@ -17,6 +17,7 @@ libraries() {
     commitment | ledger-verify) echo ledger ;;
     abe-keygen | abe-encapsulate | abe-decapsulate | abe-records) echo abe ;;
     abe-dudect) echo abe-dudect ;;
+    abe-store) echo abe-store ;;
     bft-scale) echo bft ;;
     ledger-throughput | ledger-finality | ledger-records) echo consensus ;;
     decide) echo policy ;;
@@ -30,7 +31,7 @@ libraries() {
 
 all=(validate-structure validate-full validate-us-core validate-beside-hl7 validate-scale validate-start validate-verdicts
   fhirpath commitment ledger-verify abe-keygen abe-encapsulate abe-decapsulate
-  abe-records abe-dudect bft-scale ledger-throughput ledger-finality ledger-records decide ingest-create ingest-transaction
+  abe-records abe-store abe-dudect bft-scale ledger-throughput ledger-finality ledger-records decide ingest-create ingest-transaction
   ingest-read ingest-search exchange-read audit-query)
 [ $# -gt 0 ] || set -- "${all[@]}"
 
@@ -58,6 +59,10 @@ for room in $needed; do
     # Four validators as processes; beside CometBFT where Go is there to build it.
     scripts/cometbft.sh
     cargo bench --locked -p consilium-consensus --bench consensus -- "$@"
+  elif [ "$room" = abe-store ]; then
+    # The way of a record through ingest, in one process with stand-ins for the services that are others; no file.
+    cargo test --quiet --locked -p consilium-ingest --lib -- --ignored --nocapture \
+      the_share_of_attribute_based_encryption
   else
     cargo bench --locked -p "consilium-$room" --bench "$room" -- "${@/validate-verdicts/}"
   fi

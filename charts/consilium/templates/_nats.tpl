@@ -34,7 +34,7 @@ without the common prefix; "*" in front = every organisation.
 users: [
   {{- include "consilium.nats.user" (dict "root" . "component" "ingest"
         "publish" (list "validate.check" "*.validate.attest" "validate.schema" "consensus.submit" "consensus.find"
-          "consensus.state" "consensus.head" "keys.class" "keys.policy" "keys.open" "audit.append" "*.ingest.exchange")
+          "consensus.state" "consensus.head" "keys.class" "keys.policy" "keys.open" "keys.erased" "audit.append" "*.ingest.exchange")
         "subscribe" (list "consensus.committed" "ingest.exchange")) | nindent 2 }}
   {{- include "consilium.nats.user" (dict "root" . "component" "validate"
         "publish" (list "consensus.head" "audit.append")
@@ -45,7 +45,7 @@ users: [
           "consensus.sync" "*.consensus.gossip")) | nindent 2 }}
   {{- include "consilium.nats.user" (dict "root" . "component" "keys"
         "publish" (list "consensus.head" "audit.append")
-        "subscribe" (list "keys.class" "keys.policy" "keys.open")) | nindent 2 }}
+        "subscribe" (list "keys.class" "keys.policy" "keys.open" "keys.erased")) | nindent 2 }}
   {{- include "consilium.nats.user" (dict "root" . "component" "audit"
         "publish" (list "consensus.submit" "consensus.find" "consensus.state" "consensus.head" "consensus.block")
         "subscribe" (list "consensus.committed" "audit.append")) | nindent 2 }}
@@ -57,7 +57,7 @@ users: [
 {{- $prefix := printf "consilium.%s.%s" .Values.channel (include "consilium.organisation" .) -}}
 {{- $subjects := list -}}
 {{- range list "validate.check" "validate.schema" "consensus.submit" "consensus.find" "consensus.state"
-      "consensus.head" "consensus.block" "consensus.committed" "keys.class" "keys.policy" "keys.open" "audit.append" -}}
+      "consensus.head" "consensus.block" "consensus.committed" "keys.class" "keys.policy" "keys.open" "keys.erased" "audit.append" -}}
 {{- $subjects = append $subjects (printf "%s.%s" $prefix .) -}}
 {{- end -}}
 {{ include "consilium.nats.list" $subjects }}

@@ -105,6 +105,7 @@ pub const VERBS: &[Verb] = &[
     verb(Keys, "class", Request, Inside, &[Ingest]),
     verb(Keys, "policy", Request, Inside, &[Ingest]),
     verb(Keys, "open", Request, Inside, &[Ingest]),
+    verb(Keys, "erased", Request, Inside, &[Ingest]),
     verb(Audit, "append", Request, Inside, &[Ingest, Keys, Validate, Consensus]),
     verb(Ingest, "exchange", Request, Across, &[Ingest]),
 ];
@@ -198,6 +199,8 @@ builders! {
     keys_policy = Keys "policy";
     /// `OpenRequest` → `OpenResponse`; inside.
     keys_open = Keys "open";
+    /// `ErasedRequest` → `ErasedResponse`; inside.
+    keys_erased = Keys "erased";
     /// `AppendRequest` → `AppendResponse`; inside.
     audit_append = Audit "append";
     /// `ExchangeRequest` → `ExchangeResponse`; queue group; across.

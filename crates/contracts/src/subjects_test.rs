@@ -79,6 +79,7 @@ fn a_service_is_granted_its_rows_and_no_more() {
             "consilium.north.hospital-a.keys.class",
             "consilium.north.hospital-a.keys.policy",
             "consilium.north.hospital-a.keys.open",
+            "consilium.north.hospital-a.keys.erased",
         ]
     );
     let consensus = s.grants(Participant::Consensus);

@@ -97,6 +97,14 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
             claims: Some(claims.clone()),
         },
         OpenResponse { kek: vec![1], failure: failure.clone() },
+        ErasedRequest { after: 1 },
+        ErasedResponse {
+            sequence: 1,
+            class_ids: vec![vec![2], vec![3]],
+            ground: 4,
+            record: vec![5],
+            failure: failure.clone(),
+        },
         CheckRequest { resource: vec![1], profiles: vec!["http://p".into()] },
         CheckResponse {
             valid: true,

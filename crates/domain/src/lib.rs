@@ -16,6 +16,7 @@ pub mod id;
 pub mod interop;
 pub mod merkle;
 pub mod message;
+pub mod officers;
 pub mod port;
 pub mod receipt;
 pub mod record;

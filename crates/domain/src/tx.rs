@@ -186,8 +186,11 @@ pub struct Erasure {
     pub ground: ErasureGround,
     /// How many were destroyed.
     pub count: u32,
+    /// Digest of the sender's own record: by whom, when, and a salted commitment to what. Who is shown that record sees
+    /// by this that it is the one; the digest alone tells nothing.
+    pub record: Digest,
 }
-canonical_struct!(Erasure { sequence, kind, ground, count });
+canonical_struct!(Erasure { sequence, kind, ground, count, record });
 
 /// What a transaction does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod consents;
+pub mod erasures;
 pub mod outbox;
 pub mod records;
 pub mod search;
@@ -50,6 +51,7 @@ pub struct Sql {
     /// SQLite: exactly one connection, because the engine has one writer.
     write: AnyPool,
     read: AnyPool,
+    sqlite: bool,
 }
 
 impl Sql {
@@ -68,7 +70,7 @@ impl Sql {
             other => StoreError::Migrate(other),
         })?;
         let read = if sqlite { pool(readers, true).connect(url).await? } else { write.clone() };
-        Ok(Self { write, read })
+        Ok(Self { write, read, sqlite })
     }
 
     /// Whether the database answers.
@@ -99,6 +101,8 @@ fn pool(connections: u32, sqlite: bool) -> AnyPoolOptions {
             connection.execute("PRAGMA journal_mode=WAL").await?;
             connection.execute("PRAGMA synchronous=FULL").await?;
             connection.execute("PRAGMA temp_store=MEMORY").await?;
+            // What an erasure removes is overwritten, not only forgotten.
+            connection.execute("PRAGMA secure_delete=ON").await?;
             Ok(())
         })
     })

@@ -130,6 +130,7 @@ mod contract {
     use consilium_store::Sql;
     use consilium_store::sql::audit::{AppendError, AuditLog, NewEvent, TreeHash};
     use consilium_store::sql::consents::Consents;
+    use consilium_store::sql::erasures::Erased;
     use consilium_store::sql::outbox::{Kind, NewEntry, Outbox};
     use consilium_store::sql::records::{
         ConsentRow, InsertError, NewBatch, NewClaim, NewRecord, Records, Status,
@@ -192,8 +193,80 @@ mod contract {
         conflicts(sql).await;
         conditional_creates(sql).await;
         paging(sql).await;
+        erasures(sql).await;
         small_tables(sql).await;
         audit(sql).await;
+    }
+
+    fn telling(key: &str) -> NewEntry {
+        NewEntry { key: hash(key), kind: Kind::Erasure, tx: Some(vec![8]), expires: 0, next_ms: 0 }
+    }
+
+    async fn erasures(sql: &Sql) {
+        let (records, outbox, spool) = (Records::new(sql), Outbox::new(sql), Spool::new(sql));
+        let told = |_: &[Digest]| (telling("e"), vec![b"event".to_vec()]);
+        assert_eq!(records.erase("Patient", b"e1", told).await.unwrap(), Erased::Unknown);
+        records
+            .insert(&batch("e1", vec![record("e1", 1, &["erase"]), record("e2", 1, &["erase"])]))
+            .await
+            .unwrap();
+        assert_eq!(records.erase("Patient", b"e1", told).await.unwrap(), Erased::Pending);
+        records.promote(&hash("e1"), 5, b"proof").await.unwrap();
+        records.insert(&batch("e3", vec![record("e1", 2, &["erase"])])).await.unwrap();
+        records.promote(&hash("e3"), 6, b"proof").await.unwrap();
+        assert_eq!(records.erased("Patient", b"e1").await.unwrap(), None);
+        let before = spool.oldest(10).await.unwrap().len();
+        let commitments = std::sync::Mutex::new(Vec::new());
+        let done = records.erase("Patient", b"e1", |found| {
+            commitments.lock().unwrap().extend_from_slice(found);
+            told(found)
+        });
+        assert_eq!(done.await.unwrap(), Erased::Done(2));
+        assert_eq!(*commitments.lock().unwrap(), [hash("e11"), hash("e12")]);
+        assert_eq!(records.erase("Patient", b"e1", told).await.unwrap(), Erased::Already);
+        let waiting = spool.oldest(10).await.unwrap();
+        assert_eq!(waiting.len(), before + 1);
+        spool.remove(&waiting.iter().map(|(seq, _)| *seq).collect::<Vec<_>>()).await.unwrap();
+        assert_eq!(outbox.due(0, 10).await.unwrap()[0].kind, Kind::Erasure);
+        outbox.remove(&hash("e")).await.unwrap();
+        assert_eq!(records.newest("Patient", b"e1", true).await.unwrap(), None);
+        assert_eq!(records.erased("Patient", b"e1").await.unwrap(), Some(Some(b"e1".to_vec())));
+        for version in [1, 2] {
+            let row = records.version("Patient", b"e1", version, false).await.unwrap().unwrap();
+            assert_eq!(row.status, Status::Erased);
+            assert!(row.ciphertext.is_empty() && row.wrapped_key.is_empty());
+        }
+        assert_eq!(records.commitments(&hash("e1")).await.unwrap().len(), 2, "the batch can still be proven");
+        let found = records.search(&by("erase", false), 0, 10).await.unwrap();
+        assert_eq!(found.iter().map(|r| r.handle.as_slice()).collect::<Vec<_>>(), [b"e2"]);
+
+        // Classes: of a patient, by compartment, and of nobody.
+        let of_class = |id: &str, class: u8, compartment: Option<&str>| {
+            let mut new = record(id, 1, &["erase"]);
+            new.class_id = vec![class];
+            new.compartment = compartment.map(|text| text.as_bytes().to_vec());
+            new
+        };
+        let new = vec![
+            of_class("f1", 40, Some("f")),
+            of_class("f2", 41, Some("f")),
+            of_class("f3", 42, None),
+            of_class("f4", 43, None),
+        ];
+        let mut many = batch("f", new);
+        many.classes = [40, 41].map(|class| (vec![class], b"f".to_vec(), "x@y".to_owned())).to_vec();
+        records.insert(&many).await.unwrap();
+        records.promote(&hash("f"), 7, b"proof").await.unwrap();
+        let classes = [vec![40], vec![42]];
+        assert!(records.erase_classes(b"once", &classes, &telling("g")).await.unwrap());
+        assert!(!records.erase_classes(b"once", &classes, &telling("g")).await.unwrap());
+        let mut left: Vec<Vec<u8>> =
+            records.search(&by("erase", false), 0, 10).await.unwrap().into_iter().map(|r| r.handle).collect();
+        left.sort();
+        assert_eq!(left, [b"e2".to_vec(), b"f2".to_vec(), b"f4".to_vec()]);
+        assert_eq!(Consents::new(sql).classes(b"f").await.unwrap(), [(vec![41], "x@y".to_owned())]);
+        assert_eq!(outbox.due(0, 10).await.unwrap().len(), 1);
+        outbox.remove(&hash("g")).await.unwrap();
     }
 
     async fn life_of_a_record(sql: &Sql) {

@@ -17,6 +17,8 @@ const PURPOSE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
 pub enum Event {
     Create,
     Update,
+    /// A record's keys were destroyed.
+    Delete,
     Read,
     Vread,
     History,
@@ -36,6 +38,7 @@ impl Event {
         match self {
             Self::Create => (RESTFUL, "create"),
             Self::Update => (RESTFUL, "update"),
+            Self::Delete => (RESTFUL, "delete"),
             Self::Read | Self::Disclosure | Self::Receipt => (RESTFUL, "read"),
             Self::Vread => (RESTFUL, "vread"),
             Self::History => (RESTFUL, "history-instance"),
@@ -58,6 +61,7 @@ impl Event {
         match self {
             Self::Create => "C",
             Self::Update => "U",
+            Self::Delete => "D",
             Self::Read | Self::Vread | Self::History | Self::Disclosure | Self::Receipt => "R",
             Self::Search | Self::Decision | Self::Refusal => "E",
         }
@@ -66,6 +70,7 @@ impl Event {
         let name = match self {
             Self::Create => "Create",
             Self::Update => "Update",
+            Self::Delete => "Delete",
             Self::Read | Self::Vread => "Read",
             Self::Search => "Query",
             _ => return None,
@@ -103,6 +108,8 @@ pub struct Audit<'a> {
     pub consents: Vec<String>,
     /// Ledger height of a decision.
     pub height: Option<u64>,
+    /// The erasure record whose digest the ledger has, in hexadecimal.
+    pub erasure: Option<String>,
 }
 
 fn coding(system: &str, code: &str, display: &str) -> Value {
@@ -191,6 +198,12 @@ impl Audit<'_> {
             entities.push(json!({
                 "type": coding(ENTITY_TYPE, "4", "Other"),
                 "detail": [{ "type": "ledger-height", "valueString": height.to_string() }]
+            }));
+        }
+        if let Some(erasure) = &self.erasure {
+            entities.push(json!({
+                "type": coding(ENTITY_TYPE, "4", "Other"),
+                "detail": [{ "type": "erasure-record", "valueString": erasure }]
             }));
         }
         let mut resource = json!({

@@ -210,6 +210,7 @@ impl Principal {
             Interaction::Create => "c",
             Interaction::Read => "r",
             Interaction::Update => "u",
+            Interaction::Delete => "d",
             Interaction::Search => "s",
         };
         format!(

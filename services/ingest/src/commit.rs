@@ -291,7 +291,8 @@ pub async fn note_committed(
     match kind {
         // Whoever submitted has the keys follow at once; the row is for the worker, should that not happen.
         Kind::Consent => app.outbox.rekey_at(&key, app.now().0 + REKEY_MS).await?,
-        Kind::Rekey => return Err(ApiError::internal("only batches and consents go to the ledger")),
+        Kind::Erasure => app.outbox.remove(&key).await?,
+        Kind::Rekey => return Err(ApiError::internal("the keys' way is not the ledger's")),
         Kind::Batch => {
             let proof = TxProof::try_from(committed).map_err(ApiError::internal)?;
             let height = proof.header.height.0;

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::commit::{Classes, Prepared};
 use crate::error::ApiError;
 use crate::sealing::{open_small, seal_small};
+use actix_web::http::StatusCode;
 use consilium_domain::canon::Canonical;
 use consilium_domain::tx::{ConsentCore, ConsentStatus, Tx, TxBody, UnsignedTx, tx_id};
 use consilium_domain::{Digest, Encoder, OrgId, Timestamp};
@@ -14,7 +15,7 @@ use consilium_ledger::SigningKey;
 use consilium_ledger::state::{ConsentRecord, consent_key};
 use consilium_policy::access::{class_policy, grantees};
 use consilium_policy::{Consent, Request, decide};
-use consilium_store::sql::records::ConsentRow;
+use consilium_store::sql::records::{ConsentRow, Status};
 use std::collections::BTreeSet;
 
 /// A consent's next version on the ledger.
@@ -202,8 +203,13 @@ async fn stored(app: &App, row: &ConsentRow, core: &ConsentCore) -> Result<Optio
         return Ok(None);
     }
     let record = app.records.version("Consent", &row.record_handle, row.record_version, true).await?;
-    let Some(record) = record.filter(|r| r.commitment == core.content) else { return Ok(None) };
-    let (content, _) = app.open(&record).await?;
+    let record = record.filter(|r| r.commitment == core.content && r.status != Status::Erased);
+    let Some(record) = record else { return Ok(None) };
+    let content = match app.open(&record).await {
+        Ok((content, _)) => content,
+        Err(error) if error.status == StatusCode::GONE => return Ok(None),
+        Err(error) => return Err(error),
+    };
     Ok(Consent::parse(&content, app.zone_minutes).ok())
 }
 

@@ -38,6 +38,14 @@ impl ApiError {
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "there is no such resource")
     }
+    /// It was here, and its keys were destroyed.
+    pub fn gone() -> Self {
+        Self::new(
+            StatusCode::GONE,
+            "deleted",
+            "the keys of this record were destroyed: nobody can read it any more",
+        )
+    }
     pub fn unsupported(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "not-supported", text)
     }

@@ -147,7 +147,11 @@ async fn decided(app: &App, sealed: &Sealed) -> Result<ExchangeAnswer, ApiError>
     let mut records = Vec::new();
     let (mut disclosed, mut patients) = (Vec::new(), Vec::new());
     for row in rows {
-        let looked = case.look(row).await?;
+        let looked = match case.look(row).await {
+            // Destroyed is as absent: without its content nothing can be decided, hence nothing be told.
+            Err(error) if error.status == StatusCode::GONE => continue,
+            looked => looked?,
+        };
         if looked.decision.permits()
             && let Some(record) = case.sealed_record(&looked).await?
         {
@@ -304,6 +308,7 @@ impl Case<'_> {
             request_id: Some(&self.query.request_id).filter(|id| !id.is_empty()).map(String::as_str),
             consents,
             height: Some(height),
+            erasure: None,
         };
         let mut events = vec![base.to_json()];
         if permitted {

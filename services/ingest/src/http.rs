@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod batch;
 pub mod bundle;
+pub mod erase;
 pub mod exchange;
 pub mod metadata;
 pub mod read;
@@ -190,6 +191,13 @@ async fn route(
             let body = resource_body(&request, payload, app).await?;
             fhir(write::update(&ctx, resource_type, id, &body, &conditions).await?)
         }
+        (&Method::DELETE, ["fhir", resource_type, id]) => {
+            let why = header_text(&request, erase::GROUND);
+            fhir(erase::delete(&ctx, resource_type, id, why.as_deref()).await?)
+        }
+        (&Method::GET, ["fhir", "Patient", id, "$key-classes"]) => {
+            fhir(Reply::ok(erase::classes(&ctx, id).await?))
+        }
         (&Method::GET | &Method::HEAD, ["fhir", resource_type, id, "_history"]) => {
             fhir(read::history(&ctx, resource_type, id, &query).await?)
         }
@@ -244,7 +252,7 @@ fn allowed(segments: &[&str]) -> &'static str {
         ["fhir", _] => "GET, HEAD, POST",
         ["fhir", _, "_search" | "$validate"] => "POST",
         ["fhir", _, _, "$validate"] => "GET, POST",
-        ["fhir", _, _] => "GET, HEAD, PUT",
+        ["fhir", _, _] => "GET, HEAD, PUT, DELETE",
         _ => "GET, HEAD",
     }
 }

@@ -12,6 +12,7 @@ mod commit;
 pub mod config;
 mod consent;
 mod content;
+mod erasure;
 mod error;
 mod exchange;
 mod http;
@@ -80,6 +81,7 @@ impl Service for Ingest {
             )
             .await?;
         let background = tokio::spawn(worker::run(Arc::clone(&app), kit.shutdown.clone()));
+        let erasures = tokio::spawn(erasure::run(Arc::clone(&app), kit.shutdown.clone()));
         let data = web::Data::new(Arc::clone(&app));
         let server = HttpServer::new(move || {
             actix_web::App::new().app_data(data.clone()).default_service(web::to(http::dispatch))
@@ -99,6 +101,7 @@ impl Service for Ingest {
         server.await?;
         kit.shutdown.trigger();
         background.await?;
+        erasures.await?;
         Ok(())
     }
 }

@@ -3,9 +3,9 @@
 use crate::error::ApiError;
 use consilium_contracts::v1::{
     AppendRequest, AppendResponse, AttestPayload, AttestRequest, AttestResponse, CheckRequest, CheckResponse,
-    Claims, ClassRequest, ClassResponse, ExchangeRequest, ExchangeResponse, FindRequest, FindResponse,
-    HeadRequest, HeadResponse, OpenRequest, OpenResponse, PolicyRequest, SchemaRequest, SchemaResponse,
-    StateRequest, StateResponse, SubmitRequest, SubmitResponse,
+    Claims, ClassRequest, ClassResponse, ErasedRequest, ErasedResponse, ExchangeRequest, ExchangeResponse,
+    FindRequest, FindResponse, HeadRequest, HeadResponse, OpenRequest, OpenResponse, PolicyRequest,
+    SchemaRequest, SchemaResponse, StateRequest, StateResponse, SubmitRequest, SubmitResponse,
 };
 use consilium_contracts::{Message, Subjects};
 use consilium_domain::canon::Canonical;
@@ -105,6 +105,20 @@ impl Peers {
         Ok(answer)
     }
 
+    /// The first erasure of classes after one; number 0 = there is none.
+    pub async fn erased(&self, after: u64) -> Result<ErasedResponse, String> {
+        let request = ErasedRequest { after };
+        let answer: ErasedResponse = self
+            .bus
+            .request_message(&self.subjects.keys_erased(), &request, QUICK)
+            .await
+            .map_err(|e| e.to_string())?;
+        match answer.failure {
+            None => Ok(answer),
+            Some(failure) => Err(format!("{}: {}", failure.code, failure.text)),
+        }
+    }
+
     /// Opens another organisation's class header with the attributes of one of our people.
     pub async fn open(
         &self,
@@ -155,6 +169,7 @@ impl Peers {
 fn refused(code: Option<&str>) -> Result<(), ApiError> {
     match code {
         None => Ok(()),
+        Some("erased") => Err(ApiError::gone()),
         Some(code) => {
             tracing::warn!(code, "the keys service refused");
             Err(ApiError::unavailable("the keys service gives no class key: try again"))

@@ -15,6 +15,7 @@ pub enum Interaction {
     Create,
     Read,
     Update,
+    Delete,
     Search,
 }
 
@@ -24,6 +25,7 @@ impl Interaction {
             Self::Create => 'c',
             Self::Read => 'r',
             Self::Update => 'u',
+            Self::Delete => 'd',
             Self::Search => 's',
         }
     }

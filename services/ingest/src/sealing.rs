@@ -14,6 +14,9 @@ use std::time::Duration;
 const CURRENT_FOR: Duration = Duration::from_secs(5);
 /// How long a key of a fixed epoch is kept.
 const EPOCH_FOR: Duration = Duration::from_secs(60);
+/// How long keys are used after the keys service last said what was destroyed: a key outlives its destruction by the
+/// time between two such answers, or by this where none comes.
+const CONFIRMED_FOR: Duration = Duration::from_secs(10);
 /// Most keys kept.
 const CAPACITY: usize = 10_000;
 
@@ -62,11 +65,13 @@ pub struct ClassKeys {
     peers: Peers,
     clock: Arc<dyn Clock>,
     cache: Mutex<Cache>,
+    /// Until when what is kept may be used.
+    confirmed: Mutex<Duration>,
 }
 
 impl ClassKeys {
     pub fn new(peers: Peers, clock: Arc<dyn Clock>) -> Self {
-        Self { peers, clock, cache: Mutex::new(BTreeMap::new()) }
+        Self { peers, clock, cache: Mutex::default(), confirmed: Mutex::default() }
     }
 
     /// The current key of a class, which is created with `policy` when there is none.
@@ -82,7 +87,9 @@ impl ClassKeys {
     async fn get(&self, class_id: &[u8], epoch: u64, policy: &str) -> Result<Class, ApiError> {
         let now = self.clock.monotonic();
         let key = (class_id.to_vec(), epoch);
-        if let Some((until, class)) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+        let confirmed = *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        if now < confirmed
+            && let Some((until, class)) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
             && *until > now
         {
             return Ok(class.clone());
@@ -110,7 +117,13 @@ impl ClassKeys {
         Ok(class)
     }
 
-    /// Forgets a class: its policy or key has changed.
+    /// At this time the keys service knew of no destroyed class that is still kept here.
+    pub fn confirm(&self, at: Duration) {
+        let mut confirmed = self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        *confirmed = at.saturating_add(CONFIRMED_FOR);
+    }
+
+    /// Forgets a class: its policy or key has changed, or it was destroyed.
     pub fn forget(&self, class_id: &[u8]) {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _), _| id != class_id);
     }

@@ -46,6 +46,7 @@ pub async fn withdraw(app: &App, batch: &Digest, code: &str) -> Result<(), ApiEr
             request_id: None,
             consents: Vec::new(),
             height: None,
+            erasure: None,
         };
         events.push(audit.to_json());
     }

@@ -58,8 +58,10 @@ async fn attempt(app: &Arc<App>, entry: &Entry) -> Result<(), ApiError> {
     let pause = 1000u64.saturating_mul(1 << entry.attempts.min(5)).min(BACKOFF_MS);
     app.outbox.retry_at(&entry.key, app.now().0 + pause).await?;
     let Some(tx) = &entry.tx else { return again(app, entry).await };
-    if entry.kind == Kind::Rekey {
-        return follow(app, entry, tx).await;
+    match entry.kind {
+        Kind::Rekey => return follow(app, entry, tx).await,
+        Kind::Erasure => return crate::erasure::deliver(app, entry, tx).await,
+        Kind::Batch | Kind::Consent => {}
     }
     // It may be there already: this process or its predecessor was killed before it noted that.
     if let Some(committed) = app.peers.find(&tx_id(tx)).await?.committed {
@@ -97,7 +99,7 @@ async fn refused(app: &App, entry: &Entry, code: &str) -> Result<(), ApiError> {
             tracing::error!(code, "the ledger refused a batch that was never acknowledged: removed");
             withdraw(app, &entry.key, code).await
         }
-        Kind::Consent | Kind::Rekey => {
+        Kind::Consent | Kind::Rekey | Kind::Erasure => {
             tracing::error!(code, "the ledger refused a consent change: the consent does not count");
             app.outbox.remove(&entry.key).await.map_err(ApiError::from)
         }

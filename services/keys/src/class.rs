@@ -1,18 +1,19 @@
-//! Class keys: one key-encryption key per class and epoch, wrapped once by attribute-based encryption.
+//! Class keys: one key-encryption key per class and epoch, wrapped under an envelope of attribute-based encryption.
 
+use crate::envelope::{self, Envelopes};
 use crate::error::KeysError;
 use crate::post_quantum::{PostQuantum, Release};
 use crate::vault::{Vault, VaultError};
 use consilium_abe::envelope::{ClassKey, unwrap_class_key, wrap_class_key};
 use consilium_abe::rand_core::CryptoRngCore;
-use consilium_abe::{AbeError, AccessPolicy, Header, KemContext, PublicKeys, Secret32, kem};
-use consilium_domain::{CanonError, Canonical, ChannelId, Decoder, Encoder, OrgId};
+use consilium_abe::{AbeError, AccessPolicy, KemContext, PublicKeys, Received, Secret32, kem};
+use consilium_domain::{CanonError, Canonical, ChannelId, Decoder, Digest, Encoder, OrgId};
 use zeroize::Zeroizing;
 
-/// First octets of a class header with one lock.
-const FORMAT: u16 = 1;
+/// First octets of a class header with one lock. 1 and 2 had an encapsulation for each class.
+const FORMAT: u16 = 3;
 /// First octets of a class header with the second, post-quantum lock.
-const LOCKED: u16 = 2;
+const LOCKED: u16 = 4;
 /// Organisations that a header may release to.
 const MAX_RELEASES: usize = 256;
 /// First octets of a class file. 2: with the attribute epoch of each header.
@@ -42,6 +43,7 @@ impl ClassName {
         Ok(Self { channel: channel.clone(), custodian: custodian.clone(), id: id.to_vec() })
     }
 
+    /// What the second lock is bound to.
     fn kem_context(&self, epoch: u64) -> Result<KemContext, AbeError> {
         let class = format!("{}/{}", self.custodian, hex::encode(&self.id));
         KemContext::new(self.channel.as_str(), &class, epoch)
@@ -71,30 +73,29 @@ pub fn wrap(
     scene: &Wrapping<'_>,
     rng: &mut dyn CryptoRngCore,
 ) -> Result<Vec<u8>, KeysError> {
-    let context = name.kem_context(epoch)?;
-    let (header, secret) = kem::encapsulate(policy, scene.public_keys, &context, rng)?;
-    let header = header.to_bytes();
+    let context = envelope::context(&name.channel, &name.custodian)?;
+    let envelope = scene.envelopes.of(policy, scene.public_keys, &context, rng)?;
+    let (header, secret) = (&envelope.header, &envelope.secret);
+    let wrapping = name.wrap_context(epoch, policy);
     let mut out = Encoder::default();
-    let secret = if scene.post_quantum.is_on() {
-        let (releases, secret) = scene.post_quantum.lock(&context, (&header, policy), &secret, rng)?;
-        out.u16(LOCKED).bytes(&header).list(&releases);
-        secret
+    let wrapped = if scene.post_quantum.is_on() {
+        let context = name.kem_context(epoch)?;
+        let (releases, secret) = scene.post_quantum.lock(&context, (header, policy), secret, rng)?;
+        out.u16(LOCKED).bytes(header).list(&releases);
+        wrap_class_key(&secret, &wrapping, key, rng)?
     } else {
-        out.u16(FORMAT).bytes(&header);
-        secret
+        out.u16(FORMAT).bytes(header);
+        wrap_class_key(secret, &wrapping, key, rng)?
     };
-    out.bytes(&wrap_class_key(&secret, &name.wrap_context(epoch, policy), key, rng)?);
+    out.bytes(&wrapped);
     Ok(out.into_bytes())
 }
 
-/// Whether an encoded class header has the second lock.
-fn is_locked(header: &[u8]) -> bool {
-    header.starts_with(&LOCKED.to_be_bytes())
-}
-
-/// A class header taken apart; all its group elements are checked.
+/// A class header taken apart, to be opened.
 pub struct ClassHeader {
-    header: Header,
+    envelope: Received,
+    /// Its bytes.
+    header: Vec<u8>,
     releases: Option<Vec<Release>>,
     wrapped: Vec<u8>,
 }
@@ -104,47 +105,66 @@ impl ClassHeader {
     pub fn decode(bytes: &[u8]) -> Result<Self, KeysError> {
         let not_one = |_: CanonError| KeysError::Invalid {
             field: "header",
-            rule: "is no class header of format 1 or 2",
+            rule: "is no class header of format 3 or 4",
         };
         let mut input = Decoder::new(bytes);
         let format = input.u16("format").map_err(not_one)?;
         if ![FORMAT, LOCKED].contains(&format) {
             return Err(not_one(CanonError::NotCanonical("format")));
         }
-        let header = input.bytes(kem::MAX_HEADER, "header").map_err(not_one)?;
+        let header = input.bytes(kem::MAX_HEADER, "header").map_err(not_one)?.to_vec();
         let releases = match format {
             LOCKED => Some(input.list(MAX_RELEASES, "releases").map_err(not_one)?),
             _ => None,
         };
         let wrapped = input.bytes(MAX_WRAP, "wrapped key").map_err(not_one)?.to_vec();
         input.finish().map_err(not_one)?;
-        Ok(Self { header: Header::from_bytes(header)?, releases, wrapped })
+        Ok(Self { envelope: Received::from_bytes(&header)?, header, releases, wrapped })
     }
 
     pub fn policy(&self) -> &AccessPolicy {
-        self.header.policy()
+        self.envelope.policy()
     }
 
-    /// Opens it with a caller's attribute keys. A header that was not made honestly, was made for another
-    /// class or epoch, or is not satisfied: [`KeysError::Denied`], without saying which.
-    pub fn open(
+    /// SHA-256 of the envelope's bytes: the same for the classes that share it.
+    pub fn envelope_digest(&self) -> Digest {
+        Digest::sha256(&[&self.header])
+    }
+
+    /// The secret of the envelope, with a caller's attribute keys. For a header that was not made honestly or was made
+    /// for another custodian it is noise; where the keys do not satisfy the policy, [`KeysError::Denied`].
+    pub fn open_envelope(
         &self,
         name: &ClassName,
-        epoch: u64,
-        (public_keys, post_quantum): (&PublicKeys, &PostQuantum),
+        public_keys: &PublicKeys,
         gid: &consilium_abe::Gid,
         keys: &[consilium_abe::AttributeKey],
         reject: &Secret32,
+    ) -> Result<Secret32, KeysError> {
+        let context = envelope::context(&name.channel, &name.custodian)?;
+        kem::decapsulate(&self.envelope, &context, public_keys, gid, keys, reject.expose())
+            .map_err(|_| KeysError::Denied)
+    }
+
+    /// The class key, with the secret of the envelope. For noise, another class or another epoch:
+    /// [`KeysError::Denied`], without saying which.
+    pub fn class_key(
+        &self,
+        name: &ClassName,
+        epoch: u64,
+        post_quantum: &PostQuantum,
+        secret: &Secret32,
     ) -> Result<ClassKey, KeysError> {
-        let context = name.kem_context(epoch)?;
-        let denied = |_| KeysError::Denied;
-        let secret = kem::decapsulate(&self.header, &context, public_keys, gid, keys, reject.expose())
-            .map_err(denied)?;
-        let secret = match &self.releases {
-            None => secret,
-            Some(releases) => post_quantum.unlock(&context, &self.header.to_bytes(), releases, &secret)?,
+        let wrapping = name.wrap_context(epoch, self.policy());
+        let opened = match &self.releases {
+            None => unwrap_class_key(secret, &wrapping, &self.wrapped),
+            Some(releases) => {
+                let context = name.kem_context(epoch)?;
+                let both = post_quantum.unlock(&context, &self.header, releases, secret)?;
+                unwrap_class_key(&both, &wrapping, &self.wrapped)
+            }
         };
-        unwrap_class_key(&secret, &name.wrap_context(epoch, self.policy()), &self.wrapped).map_err(denied)
+        opened.map_err(|_| KeysError::Denied)
     }
 }
 
@@ -305,8 +325,9 @@ impl Class {
             _ => self.epochs.iter_mut().find(|epoch| epoch.number == number),
         };
         let epoch = epoch.ok_or(KeysError::UnknownEpoch)?;
-        let locked = is_locked(&epoch.header) == scene.post_quantum.is_on();
-        if epoch.attribute_epoch == scene.attribute_epoch && epoch.policy == policy && locked {
+        let format = if scene.post_quantum.is_on() { LOCKED } else { FORMAT };
+        let formed = epoch.header.starts_with(&format.to_be_bytes());
+        if epoch.attribute_epoch == scene.attribute_epoch && epoch.policy == policy && formed {
             return Ok(false);
         }
         epoch.rewrap(name, &policy, scene, rng)?;
@@ -317,6 +338,7 @@ impl Class {
 /// What headers are made with at a moment.
 pub struct Wrapping<'a> {
     pub public_keys: &'a PublicKeys,
+    pub envelopes: &'a Envelopes,
     pub post_quantum: &'a PostQuantum,
     /// As [`crate::epoch::week`] names it.
     pub attribute_epoch: &'a str,

@@ -11,6 +11,7 @@ pub mod authority;
 mod bounded;
 pub mod class;
 mod config;
+pub mod envelope;
 pub mod epoch;
 pub mod erase;
 mod error;

@@ -8,6 +8,7 @@ use crate::error::KeysError;
 use crate::people::verify;
 use crate::vault::{Vault, VaultError};
 use consilium_abe::rand_core::CryptoRngCore;
+use consilium_domain::officers::motion_bytes;
 use consilium_domain::{
     CanonError, Canonical, ChannelId, Decoder, Encoder, OrgId, PublicKey, Signature, Timestamp,
 };
@@ -18,8 +19,11 @@ use std::time::Duration;
 
 /// How long a motion waits for its signatures.
 pub const LIFETIME: Duration = Duration::from_secs(3600);
-/// Motions that wait.
+/// Motions that wait. A new one takes the place of the oldest that nobody has signed: whoever reaches the door could
+/// otherwise keep all places taken.
 const MOST: usize = 64;
+/// Motions that wait and were first signed by one officer.
+const MOST_OF_ONE: usize = 8;
 /// Bytes of an action.
 const MAX_ACTION: usize = 256 * 1024;
 const MAX_OFFICERS: usize = 64;
@@ -116,20 +120,6 @@ pub struct Motion {
     pub approved_by: Vec<String>,
 }
 
-/// What an officer signs.
-pub fn signing_bytes(
-    channel: &ChannelId,
-    organisation: &OrgId,
-    id: &str,
-    expires_ms: u64,
-    action: &str,
-) -> Vec<u8> {
-    let mut out = Encoder::default();
-    out.str("consilium/v1/keys motion").value(channel).value(organisation);
-    out.str(id).u64(expires_ms).str(action);
-    out.into_bytes()
-}
-
 /// The motions of a service. They do not outlive the process: whoever restarts it starts them anew.
 pub struct Motions {
     channel: ChannelId,
@@ -160,7 +150,12 @@ impl Motions {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|_, motion| motion.expires_ms > now.0);
         if waiting.len() >= MOST {
-            return Err(KeysError::Refused("too many motions wait for signatures".to_owned()));
+            let unsigned = waiting.values().filter(|motion| motion.approved_by.is_empty());
+            let oldest = unsigned.min_by_key(|motion| motion.expires_ms).map(|motion| motion.id.clone());
+            let oldest = oldest.ok_or_else(|| {
+                KeysError::Refused("too many motions wait for a second signature".to_owned())
+            })?;
+            waiting.remove(&oldest);
         }
         waiting.insert(motion.id.clone(), motion.clone());
         Ok(motion)
@@ -182,16 +177,25 @@ impl Motions {
         now: Timestamp,
     ) -> Result<Motion, KeysError> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = waiting
+            .values()
+            .filter(|motion| motion.expires_ms > now.0 && motion.approved_by.first() == Some(&officer.name));
+        let own = own.count();
         let motion = waiting.get_mut(id).filter(|motion| motion.expires_ms > now.0);
         let motion = motion.ok_or_else(|| {
             KeysError::Refused("there is no such motion: it was carried out, or has expired".to_owned())
         })?;
-        let bytes = signing_bytes(&self.channel, &self.organisation, id, motion.expires_ms, &motion.action);
+        let bytes = motion_bytes(&self.channel, &self.organisation, id, motion.expires_ms, &motion.action);
         if !verify(&officer.public_key, &bytes, signature) {
             return Err(KeysError::Refused("the signature is not the officer's over this motion".to_owned()));
         }
         if motion.approved_by.contains(&officer.name) {
             return Err(KeysError::Refused("this officer has signed already: another one has to".to_owned()));
+        }
+        if motion.needed > 1 && motion.approved_by.is_empty() && own >= MOST_OF_ONE {
+            return Err(KeysError::Refused(format!(
+                "{MOST_OF_ONE} motions of this officer wait for others' signatures: have them signed first"
+            )));
         }
         motion.approved_by.push(officer.name.clone());
         let motion = motion.clone();
@@ -201,3 +205,7 @@ impl Motions {
         Ok(motion)
     }
 }
+
+#[cfg(test)]
+#[path = "motion_tests.rs"]
+mod tests;

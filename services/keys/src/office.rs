@@ -8,7 +8,8 @@ use crate::motion::{self, Motion, Motions, Officer};
 use crate::seal::{Files, Master, Seal, SealConfig};
 use crate::worker::Worker;
 use consilium_abe::transit;
-use consilium_domain::{PublicKey, Signature};
+use consilium_domain::tx::ErasureGround;
+use consilium_domain::{PublicKey, Signature, officers};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -38,8 +39,8 @@ pub enum Action {
     RotateMaster {},
     /// Gives the authority's secret key, sealed to an Ed25519 key.
     Export { recipient: PublicKey },
-    /// Destroys the keys of classes.
-    Destroy { scope: Scope, classes: Vec<String> },
+    /// Destroys the keys of classes. The ground goes to the ledger.
+    Destroy { scope: Scope, ground: ErasureGround, classes: Vec<String> },
     /// Shares the authority's secret key: any `threshold` of the guardians bring it back.
     GuardiansSplit { threshold: u8, guardians: Vec<Officer> },
     /// Replaces the list of officers.
@@ -81,7 +82,9 @@ impl Action {
             Self::Reseal { seal } => seal.method().to_owned(),
             Self::RotateMaster {} => "master key".to_owned(),
             Self::Export { recipient } => format!("authority key to {recipient}"),
-            Self::Destroy { scope, classes } => format!("{} of {} classes", scope.as_str(), classes.len()),
+            Self::Destroy { scope, classes, .. } => {
+                format!("{} of {} classes", scope.as_str(), classes.len())
+            }
             Self::GuardiansSplit { guardians: people, .. } | Self::Officers { officers: people } => {
                 people.iter().map(|person| person.name.as_str()).collect::<Vec<_>>().join(" ")
             }
@@ -104,6 +107,7 @@ pub struct Office {
     files: Files,
     /// One at a time: resealing while files move would wrap the wrong key.
     keeper: Mutex<Keeper>,
+    erasing: Mutex<()>,
 }
 
 impl Office {
@@ -116,7 +120,15 @@ impl Office {
     ) -> Self {
         let motions = Motions::new(worker.channel().clone(), worker.organisation().clone());
         let keeper = Mutex::new(Keeper { seal, master });
-        Self { worker, recorder, motions, officers: RwLock::new(officers), files, keeper }
+        Self {
+            worker,
+            recorder,
+            motions,
+            officers: RwLock::new(officers),
+            files,
+            keeper,
+            erasing: Mutex::default(),
+        }
     }
 
     pub fn officers(&self) -> Vec<Officer> {
@@ -230,12 +242,12 @@ impl Office {
                 Ok(json!({"files_sealed_anew": moved}))
             }
             Action::Export { recipient } => {
-                let context = export_context(worker);
+                let context = officers::export_context(worker.channel(), worker.organisation());
                 let secret = worker.authority().secret_bytes();
                 let sealed = transit::seal_to(&recipient.0, &context, &secret, rng)?;
                 Ok(json!({"sealed": hex::encode(sealed)}))
             }
-            Action::Destroy { scope, classes } => self.destroy(scope, &classes, officers),
+            Action::Destroy { scope, ground, classes } => self.destroy((scope, ground), &classes, officers),
             Action::GuardiansSplit { threshold, guardians } => self.split(threshold, &guardians),
             Action::Officers { officers } => {
                 if officers.len() < 2 {
@@ -259,7 +271,12 @@ impl Office {
         let (group, shares) = worker.authority().share((threshold, number), rng)?;
         let mut out = Vec::with_capacity(shares.len());
         for (share, guardian) in shares.iter().zip(guardians) {
-            let context = share_context(worker, group.generation(), share.guardian());
+            let context = officers::share_context(
+                worker.channel().as_str(),
+                worker.organisation().as_str(),
+                group.generation(),
+                share.guardian(),
+            );
             let sealed = transit::seal_to(&guardian.public_key.0, &context, &share.to_bytes(), rng)?;
             out.push(json!({
                 "guardian": share.guardian(),
@@ -270,7 +287,12 @@ impl Office {
         Ok(json!({"group": hex::encode(group.to_bytes()), "shares": out}))
     }
 
-    fn destroy(&self, scope: Scope, classes: &[String], officers: &[String]) -> Result<Value, KeysError> {
+    fn destroy(
+        &self,
+        (scope, ground): (Scope, ErasureGround),
+        classes: &[String],
+        officers: &[String],
+    ) -> Result<Value, KeysError> {
         let invalid = |rule| KeysError::Invalid { field: "classes", rule };
         if classes.is_empty() || classes.len() > erase::MOST {
             return Err(invalid("must be 1 to 10000 ids"));
@@ -284,16 +306,25 @@ impl Office {
         }
         names.sort_by(|a, b| a.id.cmp(&b.id));
         names.dedup();
+        // One at a time: they are numbered.
+        let _alone = self.erasing.lock().unwrap_or_else(PoisonError::into_inner);
         // All of them are looked at before the first is destroyed: a mistyped id destroys nothing.
-        let mut epochs = Vec::with_capacity(names.len());
-        for name in &names {
-            let found = Class::load(&vault, name)?.map(|class| class.epochs.len());
-            if found.is_none() && !erase::erased(&vault, name)? {
-                return Err(KeysError::UnknownClass);
+        let mut left = Vec::with_capacity(names.len());
+        let mut epochs = 0_u64;
+        for name in names {
+            match Class::load(&vault, &name)? {
+                Some(class) => {
+                    epochs = epochs.saturating_add(u64::try_from(class.epochs.len()).unwrap_or(u64::MAX));
+                    left.push(name);
+                }
+                None if erase::erased(&vault, &name)? => {}
+                None => return Err(KeysError::UnknownClass),
             }
-            epochs.push(u64::try_from(found.unwrap_or(0)).unwrap_or(u64::MAX));
         }
-        let ids: Vec<Vec<u8>> = names.iter().map(|name| name.id.clone()).collect();
+        if left.is_empty() {
+            return Ok(json!({"already_destroyed": classes.len()}));
+        }
+        let ids: Vec<Vec<u8>> = left.iter().map(|name| name.id.clone()).collect();
         let mut salt = Zeroizing::new([0; 32]);
         consilium_abe::rand_core::RngCore::fill_bytes(rng, &mut *salt);
         let at = worker.clock().now();
@@ -301,27 +332,17 @@ impl Office {
             channel: worker.channel().clone(),
             organisation: worker.organisation().clone(),
             scope,
-            classes: u64::try_from(names.len()).unwrap_or(u64::MAX),
-            epochs: epochs.iter().sum(),
+            ground,
+            classes: u64::try_from(left.len()).unwrap_or(u64::MAX),
+            epochs,
             commitment: erase::commitment(&salt, &ids),
             at,
             officers: officers.to_vec(),
         };
-        erase::keep_proof(&vault, &erasure, &salt, &ids, rng)?;
-        for (name, epochs) in names.iter().zip(epochs) {
-            worker.destroy(name, epochs, at, rng)?;
+        erase::keep(&vault, &erasure, &salt, &ids, rng)?;
+        for name in &left {
+            worker.destroy(name, at, rng)?;
         }
         Ok(erasure.to_json())
     }
-}
-
-/// What an exported authority key is sealed for.
-fn export_context(worker: &Worker) -> Vec<u8> {
-    format!("consilium/v1/authority export/{}/{}", worker.channel(), worker.organisation()).into_bytes()
-}
-
-/// What a guardian's share is sealed for; the same in `consilium keys guardians`.
-fn share_context(worker: &Worker, generation: u64, guardian: u8) -> Vec<u8> {
-    let (channel, organisation) = (worker.channel(), worker.organisation());
-    format!("consilium/v1/guardian share/{channel}/{organisation}/{generation}/{guardian}").into_bytes()
 }

@@ -13,7 +13,7 @@ use consilium_abe::{Attribute, Gid, Secret32};
 use consilium_contracts::v1::OpenRequest;
 use consilium_domain::{ChannelId, Digest, OrgId};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -29,13 +29,24 @@ struct Place {
     attributes: BTreeSet<Attribute>,
 }
 
-/// Opens class headers, within limits and with a memory.
+/// What an opened envelope is remembered by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Shared {
+    custodian: OrgId,
+    envelope: Digest,
+    gid: Gid,
+    attributes: BTreeSet<Attribute>,
+}
+
+/// Opens class headers, within limits and with a memory: of class keys, and of the envelopes that classes share, since
+/// the pairings of an envelope are the cost.
 pub(crate) struct Opener {
     channel: ChannelId,
     members: BTreeSet<OrgId>,
     reject: Secret32,
     limit: Mutex<Limit>,
     opened: Mutex<Bounded<Place, Zeroizing<[u8; 32]>>>,
+    envelopes: Mutex<Bounded<Shared, Arc<Secret32>>>,
 }
 
 /// An opened class key, and whether it was remembered.
@@ -57,6 +68,7 @@ impl Opener {
             reject,
             limit: Mutex::new(Limit::new(limits.opens_per_minute)),
             opened: Mutex::new(Bounded::new(limits.cache_entries, limits.cache_time())),
+            envelopes: Mutex::new(Bounded::new(limits.cache_entries, limits.cache_time())),
         }
     }
 
@@ -82,7 +94,7 @@ impl Opener {
             .ok_or(KeysError::Invalid { field: "custodian", rule: "must be a member of the channel" })?;
         let name = ClassName::new(&self.channel, &custodian, &request.class_id)?;
         let place = Place {
-            custodian,
+            custodian: custodian.clone(),
             class: request.class_id.clone(),
             epoch: request.epoch,
             header: Digest::sha256(&[&request.header]),
@@ -93,16 +105,27 @@ impl Opener {
             return Ok(Opened { key: key.clone(), remembered: true });
         }
         let header = ClassHeader::decode(&request.header)?;
-        let keys = authority.issue(header.policy(), &place.gid, &place.attributes, epochs, rng);
-        let keys = keys.ok_or(KeysError::Denied)?;
-        let key = header.open(
-            &name,
-            request.epoch,
-            (authority.public_keys(), post_quantum),
-            &place.gid,
-            &keys,
-            &self.reject,
-        )?;
+        let shared = Shared {
+            custodian,
+            envelope: header.envelope_digest(),
+            gid: place.gid.clone(),
+            attributes: place.attributes.clone(),
+        };
+        let known = self.envelopes.lock().unwrap_or_else(PoisonError::into_inner).get(&shared, now).cloned();
+        let secret = match &known {
+            Some(secret) => Arc::clone(secret),
+            None => {
+                let keys = authority.issue(header.policy(), &place.gid, &place.attributes, epochs, rng);
+                let keys = keys.ok_or(KeysError::Denied)?;
+                let public_keys = authority.public_keys();
+                Arc::new(header.open_envelope(&name, public_keys, &place.gid, &keys, &self.reject)?)
+            }
+        };
+        let key = header.class_key(&name, request.epoch, post_quantum, &secret)?;
+        if known.is_none() {
+            // Only what has opened something is worth remembering.
+            self.envelopes.lock().unwrap_or_else(PoisonError::into_inner).insert(shared, secret, now);
+        }
         let key = Zeroizing::new(*key.expose());
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(place, key.clone(), now);
         Ok(Opened { key, remembered: false })

@@ -4,6 +4,7 @@ use crate::audit::{Recorder, Scene};
 use crate::authority::Authority;
 use crate::class::{Class, ClassName, Wrapping};
 use crate::config::Config;
+use crate::envelope::Envelopes;
 use crate::epoch;
 use crate::erase;
 use crate::error::KeysError;
@@ -13,7 +14,9 @@ use crate::post_quantum::PostQuantum;
 use crate::vault::Vault;
 use consilium_abe::rand_core::CryptoRngCore;
 use consilium_contracts::Message;
-use consilium_contracts::v1::{ClassRequest, ClassResponse, OpenRequest, OpenResponse, PolicyRequest};
+use consilium_contracts::v1::{
+    ClassRequest, ClassResponse, ErasedRequest, ErasedResponse, OpenRequest, OpenResponse, PolicyRequest,
+};
 use consilium_domain::genesis::Genesis;
 use consilium_domain::{ChannelId, Clock, OrgId, Timestamp};
 use consilium_runtime::{Counter, Entropy, Histogram, Kit};
@@ -38,6 +41,7 @@ pub struct Worker {
     authority: Authority,
     people: People,
     post_quantum: PostQuantum,
+    envelopes: Envelopes,
     opener: Opener,
     /// How long keys of the week before are issued.
     overlap: Duration,
@@ -58,6 +62,7 @@ impl Worker {
         let channel = kit.subjects.channel().clone();
         let vault = Arc::new(vault);
         let rng = &mut kit.entropy.rng();
+        erase::finish(&vault, (&channel, &organisation), rng)?;
         let authority = Authority::load(&vault, genesis, &channel, &organisation, &config.mapping, rng)?;
         let people = People::load(&vault, &organisation, config.holders.registered_only)?;
         let folder = config.post_quantum.keys_dir.as_deref();
@@ -78,6 +83,7 @@ impl Worker {
             authority,
             people,
             post_quantum,
+            envelopes: Envelopes::default(),
             opener,
             overlap: config.epochs.overlap(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
@@ -120,6 +126,7 @@ impl Worker {
     fn wrapping<'a>(&'a self, week: &'a str) -> Wrapping<'a> {
         Wrapping {
             public_keys: self.authority.public_keys(),
+            envelopes: &self.envelopes,
             post_quantum: &self.post_quantum,
             attribute_epoch: week,
         }
@@ -139,12 +146,11 @@ impl Worker {
     pub(crate) fn destroy(
         &self,
         name: &ClassName,
-        epochs: u64,
         at: Timestamp,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<(), KeysError> {
         let _writer = self.lock(name);
-        erase::destroy(&self.vault, name, epochs, at, rng)?;
+        erase::destroy(&self.vault, name, at, rng)?;
         self.opener.forget(name);
         Ok(())
     }
@@ -210,12 +216,25 @@ impl Worker {
         Ok(OpenResponse { kek: opened.key.to_vec(), failure: None })
     }
 
+    /// `keys.erased`: the first erasure after one.
+    pub fn erased(&self, request: &ErasedRequest) -> Result<ErasedResponse, KeysError> {
+        let sequence = request.after.saturating_add(1);
+        let Some(kept) = erase::kept(&self.vault, sequence)? else { return Ok(ErasedResponse::default()) };
+        Ok(ErasedResponse {
+            sequence,
+            class_ids: kept.ids,
+            ground: erase::octet(kept.ground),
+            record: kept.record.0.to_vec(),
+            failure: None,
+        })
+    }
+
     pub(crate) fn scene(&self) -> Scene<'_> {
         Scene { organisation: &self.organisation, at: self.clock.now(), entropy: &self.entropy }
     }
 }
 
-/// One of the three operations: what it does, what it leaves in the audit log, and how it refuses.
+/// One of the operations: what it does, what it leaves in the audit log, and how it refuses.
 struct Operation<Q, A> {
     name: &'static str,
     work: fn(&Worker, &Q) -> Result<A, KeysError>,
@@ -289,6 +308,14 @@ static OPEN: Operation<OpenRequest, OpenResponse> = Operation {
     refuse: |error| OpenResponse { kek: Vec::new(), failure: Some(error.failure()) },
 };
 
+/// Asked every second: what it is about has left its events already.
+static ERASED: Operation<ErasedRequest, ErasedResponse> = Operation {
+    name: "erased",
+    work: Worker::erased,
+    event: |_, _, _| None,
+    refuse: |error| ErasedResponse { failure: Some(error.failure()), ..ErasedResponse::default() },
+};
+
 fn answer(class: &Class, epoch: u64) -> Result<ClassResponse, KeysError> {
     let epoch = class.epoch(epoch)?;
     Ok(ClassResponse {
@@ -306,6 +333,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, recorder: Recorder, kit: &Kit) ->
     answer_at(&subjects.keys_class(), &CLASS, &worker, &recorder, kit).await?;
     answer_at(&subjects.keys_policy(), &POLICY, &worker, &recorder, kit).await?;
     answer_at(&subjects.keys_open(), &OPEN, &worker, &recorder, kit).await?;
+    answer_at(&subjects.keys_erased(), &ERASED, &worker, &recorder, kit).await?;
     Ok(())
 }
 

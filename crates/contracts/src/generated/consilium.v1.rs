@@ -282,6 +282,30 @@ pub struct OpenResponse {
     #[prost(message, optional, tag = "2")]
     pub failure: ::core::option::Option<Failure>,
 }
+/// The first erasure after the one with this number (0 = the first of all). Ingest asks all the time: what it remembers
+/// of class keys counts only while it is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ErasedRequest {
+    #[prost(uint64, tag = "1")]
+    pub after: u64,
+}
+/// Classes that officers destroyed, for the rows of their records and for the ledger.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ErasedResponse {
+    /// From 1, without gaps; 0 = there is none after that one.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub class_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// The octet of `ErasureGround` of the ledger.
+    #[prost(uint32, tag = "3")]
+    pub ground: u32,
+    /// SHA-256 of the erasure record, which stays with the keys service.
+    #[prost(bytes = "vec", tag = "4")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "5")]
+    pub failure: ::core::option::Option<Failure>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExchangeRequest {
     /// Canonical domain::message::Envelope by the requester's ingest key; payload = ExchangeQuery, sealed to the

@@ -275,7 +275,7 @@ fn policies_epochs_and_erasures_count_up_per_organisation() {
     let epoch = |epoch| TxBody::KeyEpoch(KeyEpoch { epoch, keys: schema() });
     let erasure = |sequence, count| {
         let (kind, ground) = (ErasedKind::ClassKey, ErasureGround::Request);
-        TxBody::Erasure(Erasure { sequence, kind, ground, count })
+        TxBody::Erasure(Erasure { sequence, kind, ground, count, record: Digest([7; 32]) })
     };
     let txs = [policy(1, 1), epoch(1), erasure(1, 3), erasure(2, 4)].map(|b| world.sign(1, b));
     let (_, applied) = world.commit(&txs);
@@ -367,8 +367,13 @@ pub fn one_of_each(world: &mut World) -> Vec<Tx> {
     let fault = Fault::Evident(record.open(0).unwrap());
     let key = crate::SigningKey::from_seed([9; 32]);
     let anchor = consilium_domain::tx::AuditAnchor { size: 1, root: Digest::default(), consistency: vec![] };
-    let erasure =
-        Erasure { sequence: 1, kind: ErasedKind::Backup, ground: ErasureGround::Retention, count: 1 };
+    let erasure = Erasure {
+        sequence: 1,
+        kind: ErasedKind::Backup,
+        ground: ErasureGround::Retention,
+        count: 1,
+        record: Digest::default(),
+    };
     vec![
         world.any_batch("each"),
         world.consent("each", 1, &key, &key),

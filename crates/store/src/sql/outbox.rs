@@ -15,6 +15,8 @@ pub enum Kind {
     Consent,
     /// A consent change is on the ledger, and the patient's key classes do not follow it yet.
     Rekey,
+    /// Something was destroyed, which the ledger does not say yet.
+    Erasure,
 }
 
 impl Kind {
@@ -23,6 +25,7 @@ impl Kind {
             Self::Batch => 1,
             Self::Consent => 2,
             Self::Rekey => 3,
+            Self::Erasure => 4,
         }
     }
     fn from_code(code: i64) -> Result<Self, StoreError> {
@@ -30,6 +33,7 @@ impl Kind {
             1 => Ok(Self::Batch),
             2 => Ok(Self::Consent),
             3 => Ok(Self::Rekey),
+            4 => Ok(Self::Erasure),
             _ => Err(StoreError::Corrupt("outbox.kind")),
         }
     }

@@ -16,6 +16,8 @@ pub enum Status {
     Current,
     /// Superseded by a later version.
     History,
+    /// Its key and ciphertext were destroyed: the commitment is left, under which nothing can be shown any more.
+    Erased,
 }
 
 impl Status {
@@ -24,6 +26,7 @@ impl Status {
             0 => Ok(Self::Pending),
             1 => Ok(Self::Current),
             2 => Ok(Self::History),
+            3 => Ok(Self::Erased),
             _ => Err(StoreError::Corrupt("records.status")),
         }
     }

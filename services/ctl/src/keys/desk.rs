@@ -4,7 +4,8 @@ use super::{AtArgs, files, pair};
 use crate::client::Client;
 use crate::output::{Exit, Output};
 use anyhow::{Context, Result, bail};
-use consilium_domain::{ChannelId, Encoder, OrgId};
+use consilium_domain::officers::motion_bytes;
+use consilium_domain::{ChannelId, OrgId};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -107,7 +108,7 @@ impl<'a> Desk<'a> {
         let status = get(&self.args.at.at, "/v1/status")?;
         let (id, action) = (text(motion, "id")?, text(motion, "action")?);
         let expires = motion.get("expires_ms").and_then(Value::as_u64).context("the motion never expires")?;
-        let bytes = signing_bytes(
+        let bytes = motion_bytes(
             &ChannelId::new(text(&status, "channel")?)?,
             &OrgId::new(text(&status, "organisation")?)?,
             id,
@@ -143,18 +144,4 @@ impl<'a> Desk<'a> {
         }
         Ok(())
     }
-}
-
-/// What an officer signs; the same as `motion::signing_bytes` of the service.
-fn signing_bytes(
-    channel: &ChannelId,
-    organisation: &OrgId,
-    id: &str,
-    expires_ms: u64,
-    action: &str,
-) -> Vec<u8> {
-    let mut out = Encoder::default();
-    out.str("consilium/v1/keys motion").value(channel).value(organisation);
-    out.str(id).u64(expires_ms).str(action);
-    out.into_bytes()
 }

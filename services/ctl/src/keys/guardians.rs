@@ -12,6 +12,7 @@ use consilium_abe::guardians::refresh::{self, Deal, Part};
 use consilium_abe::guardians::{Group, Share};
 use consilium_abe::transit::{TransitKey, seal_to};
 use consilium_domain::genesis::Genesis;
+use consilium_domain::officers;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -163,16 +164,9 @@ impl Circle {
     }
 }
 
-/// What a share is sealed for; the same in the service.
 fn share_context(group: &Group, guardian: u8) -> Vec<u8> {
     let key = group.public_key();
-    format!(
-        "consilium/v1/guardian share/{}/{}/{}/{guardian}",
-        key.channel(),
-        key.authority(),
-        group.generation()
-    )
-    .into_bytes()
+    officers::share_context(key.channel(), key.authority().as_str(), group.generation(), guardian)
 }
 
 fn part_context(group: &Group, dealer: u8, guardian: u8) -> Vec<u8> {

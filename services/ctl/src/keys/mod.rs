@@ -108,7 +108,10 @@ struct DestroyArgs {
     /// `class`, or `patient` for all classes of one.
     #[arg(long, default_value = "class")]
     scope: String,
-    /// Class id in hexadecimal; repeatable.
+    /// Why, for the ledger: `request` of the person, `retention` over, `mistake`, or `order` of a court.
+    #[arg(long)]
+    ground: String,
+    /// Class id in hexadecimal; repeatable. `GET …/fhir/Patient/ID/$key-classes` lists those of a patient.
     #[arg(long = "class", required = true)]
     classes: Vec<String>,
     #[command(flatten)]
@@ -151,7 +154,9 @@ pub fn run(args: &KeysArgs, out: &mut Output) -> Result<Exit> {
             Desk::new(&a.desk).carry(&json!({"verb": "export", "recipient": a.recipient}), out)
         }
         Verb::Destroy(a) => {
-            let action = json!({"verb": "destroy", "scope": a.scope, "classes": a.classes});
+            let action = json!({
+                "verb": "destroy", "scope": a.scope, "ground": a.ground, "classes": a.classes
+            });
             Desk::new(&a.desk).carry(&action, out)
         }
         Verb::Officers(a) => {

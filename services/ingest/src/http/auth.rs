@@ -141,6 +141,7 @@ pub async fn audit_refusal(app: &App, reason: &str, request_id: &str) -> Result<
         request_id: Some(request_id),
         consents: Vec::new(),
         height: None,
+        erasure: None,
     };
     app.audit(vec![event.to_json()]).await
 }

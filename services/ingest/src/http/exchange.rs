@@ -192,6 +192,7 @@ async fn ask(
         request_id: Some(&ctx.request_id),
         consents: Vec::new(),
         height: None,
+        erasure: None,
     };
     ctx.app.audit(vec![event.to_json()]).await?;
     result

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 /// Types that are not kept here: audit events go to the audit service, the others are messages, not records.
 const NOT_KEPT: [&str; 4] = ["AuditEvent", "OperationOutcome", "Parameters", "Bundle"];
-const INTERACTIONS: [&str; 6] = ["create", "read", "vread", "update", "history-instance", "search-type"];
+const INTERACTIONS: [&str; 7] =
+    ["create", "read", "vread", "update", "delete", "history-instance", "search-type"];
 /// Search parameters of every type: name, type.
 const COMMON: [(&str, &str); 2] = [("_id", "token"), ("_lastUpdated", "date")];
 

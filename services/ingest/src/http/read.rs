@@ -7,6 +7,7 @@ use crate::error::ApiError;
 use crate::leaves;
 use crate::resource::is_id;
 use crate::scope::Interaction;
+use actix_web::http::StatusCode;
 use consilium_domain::Timestamp;
 use consilium_domain::receipt::{RECEIPT_FORMAT, Receipt, TxProof};
 use consilium_domain::record::RecordCommitment;
@@ -35,6 +36,9 @@ impl Ctx {
         if !self.within(access, &row) {
             return Err(ApiError::not_found());
         }
+        if row.status == Status::Erased {
+            return Err(ApiError::gone());
+        }
         let (content, _) = self.app.open(&row).await?;
         let patient = patient_of(self, &row, &content)?;
         // The predicate again, on what would leave: the index and the content must agree.
@@ -42,6 +46,20 @@ impl Ctx {
             return Err(ApiError::internal("a record's compartment differs from its content: withheld"));
         }
         Ok(Opened { row, content, patient })
+    }
+
+    /// Why there is nothing: it never was, or was destroyed; the difference is told within the caller's access only.
+    async fn absent(
+        &self,
+        access: &Access,
+        resource_type: &str,
+        handle: &[u8],
+    ) -> Result<ApiError, ApiError> {
+        let own = access.patient.as_deref().map(|id| self.app.blind.patient(id));
+        Ok(match self.app.records.erased(resource_type, handle).await? {
+            Some(compartment) if own.is_none() || own == compartment => ApiError::gone(),
+            _ => ApiError::not_found(),
+        })
     }
 
     /// The audit event of reading these records.
@@ -69,6 +87,7 @@ impl Ctx {
             request_id: Some(&self.request_id),
             consents: Vec::new(),
             height: None,
+            erasure: None,
         }
         .to_json()
     }
@@ -95,6 +114,14 @@ fn reply(opened: Opened) -> Reply {
     reply
 }
 
+/// What was destroyed is no match and no version any more.
+pub fn unless_gone(opened: Result<Opened, ApiError>) -> Result<Option<Opened>, ApiError> {
+    match opened {
+        Err(error) if error.status == StatusCode::GONE => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
 /// The newest version.
 pub async fn read(ctx: &Ctx, resource_type: &str, id: &str) -> Result<Reply, ApiError> {
     let access = ctx.principal.may(Interaction::Read, resource_type)?;
@@ -103,12 +130,9 @@ pub async fn read(ctx: &Ctx, resource_type: &str, id: &str) -> Result<Reply, Api
         return Err(ApiError::not_found());
     }
     let handle = ctx.app.blind.record(resource_type, id);
-    let row = ctx
-        .app
-        .records
-        .newest(resource_type, &handle, ctx.app.pending())
-        .await?
-        .ok_or_else(ApiError::not_found)?;
+    let Some(row) = ctx.app.records.newest(resource_type, &handle, ctx.app.pending()).await? else {
+        return Err(ctx.absent(&access, resource_type, &handle).await?);
+    };
     let opened = ctx.opened(&access, row).await?;
     let patients = patient_references([&opened.patient]);
     ctx.app
@@ -167,7 +191,7 @@ pub async fn history(ctx: &Ctx, resource_type: &str, id: &str, query: &str) -> R
     }
     let (mut entries, mut patients) = (Vec::new(), Vec::new());
     for row in rows {
-        let opened = ctx.opened(&access, row).await?;
+        let Some(opened) = unless_gone(ctx.opened(&access, row).await)? else { continue };
         let (method, url, status) = if opened.row.version == 1 {
             ("POST", resource_type.to_owned(), "201")
         } else {
@@ -182,6 +206,9 @@ pub async fn history(ctx: &Ctx, resource_type: &str, id: &str, query: &str) -> R
             Timestamp(opened.row.updated_ms).to_instant()
         ));
         patients.push(opened.patient);
+    }
+    if entries.is_empty() {
+        return Err(ApiError::gone());
     }
     let event = ctx.access_event(
         Event::History,

@@ -2,7 +2,7 @@
 //! see counted or linked.
 
 use super::metadata::filters;
-use super::read::{Opened, patient_references};
+use super::read::{Opened, patient_references, unless_gone};
 use super::{Ctx, Reply, check_type, encode, pairs};
 use crate::app::App;
 use crate::audit_event::Event;
@@ -251,7 +251,7 @@ pub async fn search(ctx: &Ctx, resource_type: &str, query_text: &str) -> Result<
             next = rows.last().map(|r| r.seq);
         }
         for row in rows {
-            matches.push(ctx.opened(&access, row).await?);
+            matches.extend(unless_gone(ctx.opened(&access, row).await)?);
         }
     }
     let ids: Vec<String> = matches.iter().map(|m| id_in(app, &m.content)).collect::<Result<_, _>>()?;

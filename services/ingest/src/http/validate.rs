@@ -99,10 +99,21 @@ pub async fn post(
     let instance = target.resource_type.zip(target.id);
     let stored;
     let bytes = match (asked.mode, asked.resource, instance) {
-        // Nothing is ever deleted here: records end by a new version.
         (Mode::Delete, ..) => {
-            let text = "a delete would be refused: this server keeps every version";
-            return Ok(Reply::ok(crate::error::outcome(&[issue("error", "not-supported", text, None)])));
+            let (severity, code, text) = if target.resource_type == Some("Consent") {
+                (
+                    "error",
+                    "business-rule",
+                    "a delete would be refused: set the Consent's `status` to `inactive`",
+                )
+            } else {
+                (
+                    "information",
+                    "informational",
+                    "a delete destroys the keys of all versions for good; `X-Erasure-Ground` has to say why",
+                )
+            };
+            return Ok(Reply::ok(crate::error::outcome(&[issue(severity, code, text, None)])));
         }
         (Mode::Profile, None, None) => {
             return Err(ApiError::bad_request("`mode=profile` is asked of `/fhir/{type}/{id}/$validate`"));

@@ -303,6 +303,7 @@ fn events(ctx: &Ctx, drafts: &[Draft], now: Timestamp) -> Result<Vec<Vec<u8>>, A
             request_id: Some(&ctx.request_id),
             consents: Vec::new(),
             height: None,
+            erasure: None,
         };
         out.push(audit.to_json());
     }
@@ -365,6 +366,9 @@ pub(super) async fn plan(ctx: &Ctx, tape: &Tape<'_>, write: &Write) -> Result<Re
             }
             let handle = app.blind.record(&write.resource_type, id);
             let newest = app.records.newest(&write.resource_type, &handle, true).await?;
+            if newest.is_none() && app.records.erased(&write.resource_type, &handle).await?.is_some() {
+                return Err(ApiError::gone().at(write.place.clone()));
+            }
             if newest.as_ref().is_some_and(|r| r.status == Status::Pending)
                 && app.acknowledge == Acknowledge::Committed
             {

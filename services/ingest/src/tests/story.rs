@@ -16,7 +16,7 @@ pub fn patient(family: &str, mrn: &str) -> Value {
     })
 }
 
-fn observation(patient: &str) -> Value {
+pub fn observation(patient: &str) -> Value {
     json!({
         "resourceType": "Observation",
         "status": "final",
@@ -249,7 +249,8 @@ async fn bad_input_gets_an_outcome_and_changes_nothing() {
         (404, Method::POST, "/fhir/Nonsense", b"{\"resourceType\":\"Nonsense\"}".to_vec()),
         (404, Method::POST, "/fhir/AuditEvent", b"{\"resourceType\":\"AuditEvent\"}".to_vec()),
         (413, Method::POST, "/fhir/Patient", vec![b' '; 4_000_001]),
-        (405, Method::DELETE, "/fhir/Patient/1", Vec::new()),
+        (405, Method::PATCH, "/fhir/Patient/1", Vec::new()),
+        (400, Method::DELETE, "/fhir/Patient/1", Vec::new()),
         (404, Method::GET, "/elsewhere", Vec::new()),
         (404, Method::GET, "/fhir/Patient/absent", Vec::new()),
         (404, Method::GET, "/fhir/Patient/absent/_history/1", Vec::new()),

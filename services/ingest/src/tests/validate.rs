@@ -35,7 +35,9 @@ async fn validate_answers_for_content_create_update_delete_and_the_stored_resour
     assert_eq!(errors(&w.post("org-a", &instance, &asked("update", Some(own.clone()))).await), 0);
     // Of another id, and wrong besides: both are told.
     assert_eq!(errors(&w.post("org-a", &instance, &asked("update", Some(wrong))).await), 2);
-    assert_eq!(errors(&w.post("org-a", &instance, &asked("delete", None)).await), 1);
+    assert_eq!(errors(&w.post("org-a", &instance, &asked("delete", None)).await), 0);
+    let consent = "/fhir/Consent/absent/$validate";
+    assert_eq!(errors(&w.post("org-a", consent, &asked("delete", None)).await), 1);
     let token = w.system("org-a");
     assert_eq!(errors(&w.get("org-a", &token, &instance).await), 0);
     assert_eq!(errors(&w.post("org-a", &instance, &asked("profile", None)).await), 0);

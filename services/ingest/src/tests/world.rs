@@ -9,9 +9,9 @@ use actix_web::{test, web};
 use consilium_contracts::v1::submit_response::Status;
 use consilium_contracts::v1::{
     AppendRequest, AppendResponse, AttestPayload, AttestRequest, AttestResponse, CheckRequest, CheckResponse,
-    ClassRequest, ClassResponse, CommittedTx, ExchangeRequest, Failure, FindRequest, FindResponse,
-    HeadRequest, HeadResponse, OpenRequest, OpenResponse, PolicyRequest, SchemaRequest, SchemaResponse,
-    StateRequest, StateResponse, SubmitRequest, SubmitResponse,
+    ClassRequest, ClassResponse, CommittedTx, ErasedRequest, ErasedResponse, ExchangeRequest, Failure,
+    FindRequest, FindResponse, HeadRequest, HeadResponse, OpenRequest, OpenResponse, PolicyRequest,
+    SchemaRequest, SchemaResponse, StateRequest, StateResponse, SubmitRequest, SubmitResponse,
 };
 use consilium_contracts::{Message, Participant};
 use consilium_domain::block::{CommitCertificate, CommitSignature, Precommit};
@@ -82,6 +82,8 @@ pub struct Chain {
     pub txs: usize,
     /// The bytes of every transaction, for looking for what must not be there.
     pub bytes: Vec<u8>,
+    /// The transactions in order.
+    all: Vec<Vec<u8>>,
     height: u64,
 }
 
@@ -119,6 +121,7 @@ impl Chain {
         self.height = built.applied.height.0;
         self.kv.write(&built.applied.writes, false).unwrap();
         self.bytes.extend_from_slice(tx);
+        self.all.push(tx.to_vec());
         self.txs += 1;
         let committed = CommittedTx::from(&proof);
         self.committed.insert(id, committed.clone());
@@ -140,6 +143,8 @@ pub struct Shared {
     pub validate_down: AtomicBool,
     /// The keys services change no class.
     pub keys_down: AtomicBool,
+    /// What officers destroyed: organisation and classes.
+    erasures: Mutex<Vec<(String, Vec<Vec<u8>>)>>,
     pub head_age_ms: AtomicU64,
     validator: Validator,
 }
@@ -148,6 +153,17 @@ impl Shared {
     /// Epochs of all classes of an organisation.
     pub fn epochs(&self, org: &str) -> usize {
         self.classes.lock().unwrap().iter().filter(|((o, _), _)| o == org).map(|(_, e)| e.len()).sum()
+    }
+
+    /// The ledger's transactions.
+    pub fn transactions(&self) -> Vec<Vec<u8>> {
+        self.chain.lock().unwrap().all.clone()
+    }
+
+    /// Officers of an organisation destroy classes.
+    pub fn destroy(&self, org: &str, classes: &[Vec<u8>]) {
+        self.erasures.lock().unwrap().push((org.to_owned(), classes.to_vec()));
+        self.classes.lock().unwrap().retain(|(o, class), _| o != org || !classes.contains(class));
     }
 }
 
@@ -226,6 +242,7 @@ impl World {
                 committed: BTreeMap::new(),
                 txs: 0,
                 bytes: vec![],
+                all: vec![],
                 height: 0,
             }),
             classes: Mutex::default(),
@@ -235,6 +252,7 @@ impl World {
             consensus_refuses: AtomicBool::new(false),
             validate_down: AtomicBool::new(false),
             keys_down: AtomicBool::new(false),
+            erasures: Mutex::default(),
             head_age_ms: AtomicU64::new(0),
             validator: Validator::new(Arc::new(schema)),
         });
@@ -277,6 +295,7 @@ impl World {
                 .await
                 .unwrap();
             tokio::spawn(worker::run(Arc::clone(&app), kit.shutdown.clone()));
+            tokio::spawn(crate::erasure::run(Arc::clone(&app), kit.shutdown.clone()));
             workers.push(kit.shutdown.clone());
             apps.insert(org.to_owned(), app);
         }
@@ -503,6 +522,11 @@ fn class_answer(epoch: u64, (kek, policy): &(Vec<u8>, String)) -> ClassResponse 
 async fn serve_keys(kit: &Kit, org: &str, shared: &Arc<Shared>) {
     let (own, name, entropy) = (Arc::clone(shared), org.to_owned(), kit.entropy.clone());
     let class = move |r: ClassRequest| {
+        let gone = own.erasures.lock().unwrap().iter().any(|(o, c)| *o == name && c.contains(&r.class_id));
+        if gone {
+            let failure = Some(Failure::new("erased", "the class was destroyed"));
+            return std::future::ready(ClassResponse { failure, ..ClassResponse::default() });
+        }
         let mut table = own.classes.lock().unwrap();
         let epochs = table.entry((name.clone(), r.class_id)).or_default();
         if epochs.is_empty() {
@@ -510,9 +534,23 @@ async fn serve_keys(kit: &Kit, org: &str, shared: &Arc<Shared>) {
         }
         let epoch = if r.epoch == 0 { epochs.len() as u64 } else { r.epoch };
         let answer = class_answer(epoch, &epochs[epoch as usize - 1]);
-        async move { answer }
+        std::future::ready(answer)
     };
     kit.bus.serve_messages(&kit.subjects.keys_class(), None, 4, class).await.unwrap();
+    let (own, name) = (Arc::clone(shared), org.to_owned());
+    let erased = move |r: ErasedRequest| {
+        let all = own.erasures.lock().unwrap();
+        let next = all.iter().filter(|(o, _)| *o == name).nth(r.after as usize);
+        let answer = next.map_or_else(ErasedResponse::default, |(_, classes)| ErasedResponse {
+            sequence: r.after + 1,
+            class_ids: classes.clone(),
+            ground: 1,
+            record: Digest::sha256(&[&classes.concat()]).0.to_vec(),
+            failure: None,
+        });
+        std::future::ready(answer)
+    };
+    kit.bus.serve_messages(&kit.subjects.keys_erased(), None, 4, erased).await.unwrap();
     let (own, name, entropy) = (Arc::clone(shared), org.to_owned(), kit.entropy.clone());
     let policy = move |r: PolicyRequest| {
         if own.keys_down.load(Ordering::Relaxed) {

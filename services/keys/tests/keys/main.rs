@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod classes;
 #[cfg(test)]
+mod envelopes;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod leaks;
@@ -14,3 +16,5 @@ mod officers;
 mod process;
 #[cfg(test)]
 mod sealing;
+#[cfg(test)]
+mod trail;

@@ -4,7 +4,7 @@ use crate::classes::ask;
 use crate::harness::{World, files};
 use crate::process::program::{Running, configure, free_port, get, post, start, wait};
 use consilium_domain::PublicKey;
-use consilium_keys::motion::signing_bytes;
+use consilium_domain::officers::motion_bytes;
 use ed25519_consensus::SigningKey;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ mod desk {
         pub fn sign_for(&self, motion: &Value, other: &str, name: &str, octet: u8) -> (u16, Value) {
             let (id, action) = (motion["id"].as_str().unwrap(), motion["action"].as_str().unwrap());
             let (channel, a) = (&self.world.genesis.channel, &self.world.genesis.members[0].organisation);
-            let bytes = signing_bytes(channel, a, id, motion["expires_ms"].as_u64().unwrap(), action);
+            let bytes = motion_bytes(channel, a, id, motion["expires_ms"].as_u64().unwrap(), action);
             let signature = hex::encode(key(octet).sign(&bytes).to_bytes());
             let body = json!({"officer": name, "signature": signature});
             post(self.door, &format!("/v1/motions/{other}/approvals"), &body)
@@ -163,7 +163,7 @@ fn a_destroyed_class_is_gone_and_its_record_says_so_without_saying_whose() {
     let classes: Vec<String> = ids.iter().take(2).map(hex::encode).collect();
     let mut mistyped = classes.clone();
     mistyped.push("ab".repeat(24));
-    let action = |classes: &[String]| json!({"verb": "destroy", "scope": "patient", "classes": classes});
+    let action = |classes: &[String]| json!({"verb": "destroy", "scope": "patient", "ground": "request", "classes": classes});
     assert_eq!(desk.carry(&action(&mistyped)).0, 404, "an unknown id destroys nothing");
     let (status, body) = desk.carry(&action(&classes));
     assert_eq!(status, 200, "{body}");
