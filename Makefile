@@ -95,6 +95,10 @@ bench: setup ## benchmarks, one JSON file each in target/bench/; ONLY="name …"
 fuzz: setup ## fuzz decoders, JSON, validator and FHIRPath; ONLY="target=executions …" for some
 	@$(STAGE) fuzz scripts/fuzz.sh $(ONLY)
 
+.PHONY: fhirpath-peer
+fhirpath-peer: setup ## compare FHIRPath with fhirpath.js (needs node and npm) on the real test data
+	@$(STAGE) fhirpath-peer scripts/fhirpath-peer.sh
+
 # --- changing --------------------------------------------------------------------------------------
 .PHONY: fmt
 fmt: ## format all Rust code
