@@ -325,6 +325,15 @@ mod policies {
         assert!(errors(&v, &both, &Options::default()).is_empty());
     }
 
+    /// What is missing is found after what is there, and is said where its holder starts.
+    #[test]
+    fn issues_come_in_the_order_of_the_document() {
+        let Some(v) = validator(false) else { return };
+        let observation = json!({"resourceType": "Observation", "status": "bogus"});
+        let found = errors(&v, &observation, &Options::default());
+        assert_eq!(found, ["fhir.card.min Observation", "fhir.binding.required Observation.status"]);
+    }
+
     #[test]
     fn discriminators_lead_somewhere() {
         let Some(v) = validator(false) else { return };

@@ -6,6 +6,7 @@ mod client;
 mod clock;
 mod cluster;
 mod consent;
+mod deid;
 mod fhirpath;
 mod keys;
 mod load;
@@ -52,6 +53,8 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Evaluate a FHIRPath expression on a resource. Exit 2 on an error in the expression.
     Fhirpath(fhirpath::FhirpathArgs),
+    /// Rewrite records so that they do not tell whom they are about, or count what a projection of them still proves.
+    Deid(deid::DeidArgs),
     /// Check a receipt or an audit proof offline. Exit 0 proven, 1 refused, 2 could not run.
     Verify(verify::VerifyArgs),
     /// Mint an access token of a local consortium's development issuer.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Load(a) => load::run(&a, &mut out),
         Command::Validate(a) => validate::run(&a, &mut out),
         Command::Fhirpath(a) => fhirpath::run(&a, &mut out),
+        Command::Deid(a) => deid::run(&a, &mut out),
         Command::Verify(a) => verify::run(&a, &mut out),
         Command::Token(a) => token::run(&a, &mut out),
         Command::Consent(a) => consent::run(&a, &mut out),
