@@ -53,8 +53,8 @@ fn run(packages: &str, resources: &str, jobs: &str) -> Result<(), Box<dyn std::e
         let answer = match program {
             Ok(program) => {
                 let mut context = Context::new(tape, Some(&schema));
-                if let Some(now) = &now {
-                    context = context.with_now(now.clone());
+                if let Some(now) = now {
+                    context = context.with_now(now);
                 }
                 match program.evaluate(&context) {
                     Ok(found) => {
