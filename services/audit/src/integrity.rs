@@ -10,7 +10,7 @@ use std::time::Duration;
 /// What the last check found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Verdict {
-    /// No check is through yet.
+    /// No check is through yet, or the last one could not read the log: an old verdict says nothing about it.
     #[default]
     Unknown,
     /// All events are as anchored.
@@ -45,20 +45,28 @@ pub async fn run(kit: Kit, log: Arc<Log>, state: State, interval: Duration) {
             () = tokio::time::sleep(wait) => {}
         }
         wait = interval;
-        match check(&log, kit.clock.now()).await {
-            Ok(v) => {
-                if let Verdict::Altered { first, .. } = &v {
-                    tracing::error!(first = ?first, "the audit log was altered");
-                }
-                state.set(v);
+        state.set(verdict(&log, kit.clock.now()).await);
+    }
+}
+
+/// What a check found, said in the service's own log too.
+pub async fn verdict(log: &Log, at: Timestamp) -> Verdict {
+    match check(log, at).await {
+        Ok(verdict) => {
+            if let Verdict::Altered { first, .. } = &verdict {
+                tracing::error!(first = ?first, "the audit log was altered");
             }
-            Err(e) => tracing::warn!(error = %format!("{e:#}"), "the audit log could not be checked"),
+            verdict
+        }
+        Err(error) => {
+            tracing::error!(error = %format!("{error:#}"), "the audit log could not be checked");
+            Verdict::Unknown
         }
     }
 }
 
 /// One pass over the log.
-pub async fn check(log: &Log, at: Timestamp) -> anyhow::Result<Verdict> {
+async fn check(log: &Log, at: Timestamp) -> anyhow::Result<Verdict> {
     let anchor = log.store.newest_anchor().await?;
     let size = log.store.size().await?;
     let mut frontier = Frontier::default();

@@ -1,7 +1,7 @@
 //! The log against whoever can write its database, and against a node that answers wrongly.
 
 use crate::anchor::Anchors;
-use crate::integrity::{Verdict, check};
+use crate::integrity::{Verdict, verdict};
 use crate::log::Log;
 use crate::seal::Seal;
 use consilium_contracts::Participant;
@@ -71,14 +71,20 @@ fn event(i: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn the_self_check_finds_what_was_done_to_the_database() {
-    let first = |verdict: Verdict| match verdict {
+    let said = |verdict: Verdict| match verdict {
         Verdict::Altered { first, .. } => first.map_or("root".to_owned(), |seq| seq.to_string()),
         Verdict::Intact { events, anchored, block, .. } => format!("intact {events} {anchored} {block}"),
         Verdict::Unknown => "unknown".to_owned(),
     };
     let cases = [
         ("nothing", "UPDATE audit_events SET kind = kind", "intact 20 15 9"),
-        ("a byte", "UPDATE audit_events SET event = X'00' || substr(event, 2) WHERE seq = 7", "7"),
+        (
+            "a byte",
+            "UPDATE audit_events SET event = CAST(X'00' || substr(event, 2) AS BLOB) WHERE seq = 7",
+            "7",
+        ),
+        // A row that cannot even be read must not leave the last good verdict standing.
+        ("a type", "UPDATE audit_events SET event = CAST(X'00ff' AS TEXT) WHERE seq = 7", "unknown"),
         // Sealed for its place: another event's bytes do not open there.
         (
             "a copy",
@@ -95,11 +101,11 @@ async fn the_self_check_finds_what_was_done_to_the_database() {
         let place = Place::new(&name.replace(' ', "-"));
         let (log, sql) = place.log().await;
         log.append((0..EVENTS).map(event).collect()).await.unwrap();
-        assert_eq!(check(&log, Timestamp(1)).await.unwrap(), Verdict::Unknown, "nothing is anchored yet");
+        assert_eq!(verdict(&log, Timestamp(1)).await, Verdict::Unknown, "nothing is anchored yet");
         log.store.put_anchor(15, &log.root(15).await.unwrap(), b"tx").await.unwrap();
         log.store.commit_anchor(15, 9, b"proof").await.unwrap();
         place.alter(statement).await;
-        assert_eq!(first(check(&log, Timestamp(1)).await.unwrap()), expected, "{name}");
+        assert_eq!(said(verdict(&log, Timestamp(1)).await), expected, "{name}");
         sql.close().await;
     }
 }
