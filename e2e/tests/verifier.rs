@@ -32,7 +32,7 @@ mod verifier {
         let Some(mut python) = python() else { return };
         let output = python.arg("-B").arg(root().join("e2e/verifier/test_verify.py")).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && text.contains("Ran 4 tests"), "{text}");
+        assert!(output.status.success() && text.contains("Ran 5 tests"), "{text}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ class Verifier(unittest.TestCase):
         self.fail(f"{what} was accepted: {shown}")
 
     def test_honest_files_are_proven(self):
-        self.assertEqual(len(FILES), 7)
+        self.assertEqual(len(FILES), 8)
         for name in FILES:
             self.assertTrue(verify.verify(GENESIS, load(name)))
 
@@ -103,6 +103,47 @@ class Verifier(unittest.TestCase):
             for other in verify.KINDS:
                 if other != load(name)["format"]:
                     self.refuse({**load(name), "format": other}, f"{name} as {other}")
+
+    def test_the_log_has_the_transaction_and_no_other(self):
+        files = {str(p.relative_to(FOLDER / "log")): p.read_bytes() for p in (FOLDER / "log").rglob("*") if p.is_file()}
+        of_transactions = [load(name) for name in FILES if "transaction" in load(name)]
+        self.assertEqual(len(of_transactions), 5)
+        for proof in of_transactions:
+            verify.in_log(GENESIS, proof, files.__getitem__)
+        proof = load("transaction.json")
+
+        def refused(changed, what, files=files):
+            try:
+                verify.in_log(GENESIS, changed, files.__getitem__)
+            except REFUSED:
+                return
+            self.fail(f"{what} was accepted")
+
+        for at in (0, len(proof["transaction"]["tx"]) // 2, -2):
+            tx = bytearray.fromhex(proof["transaction"]["tx"])
+            tx[at // 2] ^= 1
+            refused(put(proof, ("transaction", "tx"), tx.hex()), "another transaction")
+        for path in (("header", "log_size"), ("inclusion", "index")):
+            refused(put(proof, ("transaction", *path), 300), "another place")
+            refused(put(proof, ("transaction", *path), 10**6), "a place beyond the log")
+        for name, content in files.items():
+            if name == "checkpoint":
+                continue
+            self.assertTrue(name == "checkpoint.json" or len(content) % 32 == 0, name)
+            for at in (0, len(content) // 2, len(content) - 2):
+                forged = bytearray(content)
+                forged[at] ^= 1
+                # The partial tile's other leaves are under the root too: each octet counts.
+                refused(proof, f"a forged {name}", {**files, name: bytes(forged)})
+            refused(proof, f"a log without {name}", {n: c for n, c in files.items() if n != name})
+        # A forger who writes all tiles anew still has the members' root against him.
+        mine = [verify.leaf_hash(bytes([n % 256, n // 256])) for n in range(json.loads(files["checkpoint.json"])["header"]["log_size"])]
+        number = verify.in_log(GENESIS, proof, files.__getitem__)
+        mine[number] = verify.leaf_hash(bytes.fromhex(proof["transaction"]["tx"]))
+        tiles = {"tile/0/000": b"".join(mine[:256]), f"tile/0/001.p/{len(mine) - 256}": b"".join(mine[256:]),
+                 "tile/1/000.p/1": verify.tree(mine[:256])}
+        self.assertTrue(tiles.keys() <= files.keys())
+        refused(proof, "a log written anew", {**files, **tiles})
 
 
 if __name__ == "__main__":

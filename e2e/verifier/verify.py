@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Checks a Consilium proof file offline: verify.py GENESIS FILE. Exit status 0 proven, 1 refused.
+"""Checks a Consilium proof file offline: verify.py GENESIS FILE [LOG]. Exit status 0 proven, 1 refused. With LOG, a
+folder of `consilium ledger export`, the transaction must also stand in the log that the members have cosigned.
 
 An independent second implementation of `consilium verify`: it shares no code with it, only the formats that
 docs/proofs.md describes. It needs hashlib and the `cryptography` package for Ed25519 (RFC 8032).
 """
-import base64, hashlib, json, sys
+import base64, hashlib, json, pathlib, sys
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -121,7 +122,7 @@ def transaction(genesis, proof, kind, service):
     need(keys and signed(keys[0], purpose("transaction", genesis["channel"], tx[:-64]), tx[-64:]), "transaction: bad signature")
     return body, sender, members
 
-# --- the five kinds of files
+# --- the kinds of files
 def record_digest(r):
     return tagged("consilium/v1/record", text(r["resource_type"]) + num(r["leaf_count"], 4) + raw(r["root"]))
 
@@ -220,7 +221,62 @@ def checkpoint(genesis, p):
     need(len(signers) >= quorum(len(members)), "checkpoint: too few cosigners")
     return f"the log has {h['log_size']} transactions, cosigned by {len(signers)}"
 
-KINDS = {"consilium-receipt/2": receipt, "consilium-audit-proof/2": audit, "consilium-sample-proof/1": sample,
+def any_transaction(genesis, p):
+    body = Reader(raw(p["transaction"]["tx"])[:-64])
+    body.text()
+    kind = body.num(1)
+    services = dict.fromkeys((1, 2, 7, 9, 10, 11), "ingest") | {3: "audit", 6: "consensus"} | dict.fromkeys((4, 5, 8), "governance")
+    need(kind in services, "transaction: of an unknown kind")
+    _, sender, _ = transaction(genesis, p["transaction"], kind, services[kind])
+    return f"a transaction of {sender} in block {p['transaction']['header']['height']}"
+
+# --- the log: a cosigned checkpoint and tiles of 256 hashes (c2sp.org/tlog-tiles)
+def tree(nodes):
+    if len(nodes) == 1:
+        return nodes[0]
+    left = 1 << (len(nodes) - 1).bit_length() - 1
+    return node_hash(tree(nodes[:left]), tree(nodes[left:]))
+
+def perfect(nodes):
+    """Roots of the perfect subtrees over nodes, largest first."""
+    if not nodes:
+        return []
+    left = 1 << len(nodes).bit_length() - 1
+    return [tree(nodes[:left])] + perfect(nodes[left:])
+
+def in_log(genesis, proof, fetch):
+    """The transaction's number in the log; `fetch` gives the content of a file of the log by its path."""
+    point, tx = json.loads(fetch("checkpoint.json")), proof["transaction"]
+    need(point["format"] == "consilium-checkpoint-proof/1", "log: no checkpoint")
+    verify(genesis, point)
+    size, place = point["header"]["log_size"], tx["header"]["log_size"] + tx["inclusion"]["index"]
+    number, node, peaks, level = place, leaf_hash(raw(tx["tx"])), [], 0
+    need(0 <= number < size, "log: the checkpoint is older than the transaction")
+
+    def tile(index, width):
+        name, rest = f"{index % 1000:03}", index // 1000
+        while rest:
+            name, rest = f"x{rest % 1000:03}/{name}", rest // 1000
+        data = fetch(f"tile/{level}/{name}" + (f".p/{width}" if width < 256 else ""))
+        need(len(data) == 32 * width, "log: a tile of another length")
+        return [data[i:i + 32] for i in range(0, len(data), 32)]
+
+    while count := size >> 8 * level:
+        edge = tile(count // 256, count % 256) if count % 256 else []
+        if node is not None:
+            last = place // 256 == count // 256
+            here = edge if last else tile(place // 256, 256)
+            need(place % 256 < len(here) and here[place % 256] == node, "log: another transaction stands there")
+            # A tile of the right edge is part of the root below; a full one has its hash on the next level.
+            node, place = (None, 0) if last else (tree(here), place // 256)
+        peaks, level = perfect(edge) + peaks, level + 1
+    top = peaks.pop()
+    while peaks:
+        top = node_hash(peaks.pop(), top)
+    need(node is None and top == raw(point["header"]["log_root"]), "log: the tiles have another root")
+    return number
+
+KINDS = {"consilium-receipt/2": receipt, "consilium-transaction-proof/1": any_transaction, "consilium-audit-proof/2": audit, "consilium-sample-proof/1": sample,
          "consilium-state-proof/2": state, "consilium-checkpoint-proof/1": checkpoint}
 
 def verify(genesis, proof):
@@ -232,6 +288,11 @@ def verify(genesis, proof):
 if __name__ == "__main__":
     try:
         with open(sys.argv[1], encoding="utf-8") as g, open(sys.argv[2], encoding="utf-8") as f:
-            print("PROVEN:", verify(json.load(g), json.load(f)))
-    except (Refused, ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError) as error:
+            genesis, proof = json.load(g), json.load(f)
+        shown = verify(genesis, proof)
+        if len(sys.argv) > 3:
+            number = in_log(genesis, proof, lambda path: (pathlib.Path(sys.argv[3]) / path).read_bytes())
+            shown += f", number {number} of the cosigned log"
+        print("PROVEN:", shown)
+    except (Refused, ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError, OSError) as error:
         sys.exit(f"REFUSED: {error}")

@@ -18,6 +18,7 @@ mod buffer;
 mod certify;
 mod context;
 mod effects;
+pub mod evidence;
 mod input;
 mod output;
 mod recover;

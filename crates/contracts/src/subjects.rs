@@ -96,9 +96,11 @@ pub const VERBS: &[Verb] = &[
     verb(Validate, "schema", Request, Inside, &[Ingest]),
     verb(Consensus, "submit", Request, Inside, &[Ingest, Audit]),
     verb(Consensus, "find", Request, Inside, &[Ingest, Audit]),
-    verb(Consensus, "state", Request, Inside, &[Ingest, Audit]),
+    verb(Consensus, "state", Request, Inside, &[Ingest, Validate, Keys, Audit]),
     verb(Consensus, "head", Request, Inside, &[Ingest, Validate, Consensus, Keys, Audit]),
     verb(Consensus, "block", Request, Inside, &[Audit]),
+    verb(Consensus, "tile", Request, Inside, &[Audit]),
+    verb(Consensus, "checkpoint", Request, Inside, &[Audit]),
     verb(Consensus, "sync", Request, Across, &[Consensus]),
     verb(Consensus, "gossip", Publish, Across, &[Consensus]),
     verb(Consensus, "committed", Publish, Inside, &[Ingest, Audit]),
@@ -186,6 +188,10 @@ builders! {
     consensus_head = Consensus "head";
     /// `BlockRequest` → `BlockResponse`; inside.
     consensus_block = Consensus "block";
+    /// `TileRequest` → `TileResponse`; inside.
+    consensus_tile = Consensus "tile";
+    /// `CheckpointRequest` → `CheckpointResponse`; inside.
+    consensus_checkpoint = Consensus "checkpoint";
     /// Canonical bytes of bft, request and answer; across.
     consensus_sync = Consensus "sync";
     /// Canonical bytes of bft, published by the organisation's own consensus; across. Listen at

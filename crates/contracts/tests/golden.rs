@@ -51,8 +51,15 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         },
         FindRequest { tx_id: vec![1] },
         FindResponse { committed: Some(committed.clone()) },
-        StateRequest { key: vec![1], current: false },
-        StateResponse { has_value: true, value: vec![2], height: 3, time_ms: 4, failure: failure.clone() },
+        StateRequest { key: vec![1], current: false, prove: true },
+        StateResponse {
+            has_value: true,
+            value: vec![2],
+            height: 3,
+            time_ms: 4,
+            failure: failure.clone(),
+            proof: vec![5],
+        },
         HeadRequest {},
         HeadResponse {
             height: 1,
@@ -65,6 +72,10 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         },
         BlockRequest { height: 1 },
         BlockResponse { block: vec![1], certificate: vec![2] },
+        TileRequest { level: 1, index: 2, width: 3, entries: true },
+        TileResponse { tile: vec![1] },
+        CheckpointRequest {},
+        CheckpointResponse { proof: vec![1] },
         Committed { height: 1, time_ms: 2, tx_ids: vec![vec![3]] },
         ExchangeRequest { envelope: vec![1] },
         ExchangeQuery {

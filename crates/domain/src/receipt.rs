@@ -21,6 +21,8 @@ pub const STATE_FORMAT: &str = "consilium-state-proof/2";
 pub const SAMPLE_FORMAT: &str = "consilium-sample-proof/1";
 /// Name and version of the file format of [`CheckpointProof`].
 pub const CHECKPOINT_FORMAT: &str = "consilium-checkpoint-proof/1";
+/// Name and version of the file format of [`TransactionProof`].
+pub const TRANSACTION_FORMAT: &str = "consilium-transaction-proof/1";
 
 /// A leaf laid open: salt, token and the way to the record's root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +75,17 @@ pub struct ValidatorChange {
     pub members: Vec<Member>,
 }
 canonical_struct!(ValidatorChange { header, certificate, members });
+
+/// Proof that a transaction of any kind is on the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransactionProof {
+    /// [`TRANSACTION_FORMAT`].
+    pub format: String,
+    /// Digest of the genesis that the verifier must hold.
+    pub genesis: Digest,
+    pub transaction: TxProof,
+}
 
 /// A record's receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,6 +25,7 @@ pub mod evidence;
 pub mod genesis;
 mod governance;
 pub mod interop;
+pub mod log_proof;
 pub mod proof;
 pub mod receipt;
 pub mod samples;

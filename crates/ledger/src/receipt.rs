@@ -18,7 +18,7 @@ use consilium_domain::interop::{InteropProof, Statement};
 use consilium_domain::merkle;
 use consilium_domain::receipt::{
     AUDIT_FORMAT, AuditProof, CHECKPOINT_FORMAT, CheckpointProof, RECEIPT_FORMAT, Receipt, SAMPLE_FORMAT,
-    STATE_FORMAT, SampleProof, StateProof, TxProof, ValidatorChange,
+    STATE_FORMAT, SampleProof, StateProof, TRANSACTION_FORMAT, TransactionProof, TxProof, ValidatorChange,
 };
 use consilium_domain::tx::{Tx, TxBody, tx_id};
 use consilium_domain::{Digest, Height, OrgId, Timestamp};
@@ -198,6 +198,16 @@ pub fn verify_receipt(
 /// Verifies that a transaction is in a committed block, signed by its sender.
 pub fn verify_tx_proof(genesis: &Genesis, proof: &TxProof) -> Result<VerifiedTx, ReceiptError> {
     verify_tx(genesis, proof).map(|(verified, _)| verified)
+}
+
+/// Verifies the file of a transaction's proof.
+pub fn verify_transaction_proof(
+    genesis: &Genesis,
+    proof: &TransactionProof,
+) -> Result<VerifiedTx, ReceiptError> {
+    check_format(&proof.format, TRANSACTION_FORMAT)?;
+    check_genesis(genesis, &proof.genesis)?;
+    verify_tx_proof(genesis, &proof.transaction)
 }
 
 /// The transaction and the members of its height.

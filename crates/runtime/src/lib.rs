@@ -7,6 +7,7 @@ pub mod bus;
 mod clock;
 pub mod config;
 mod entropy;
+pub mod follow;
 mod health;
 mod health_http;
 mod meter;
@@ -20,6 +21,7 @@ pub use bus::{Answer, Bus, BusError, Headers, Incoming, MemoryHub, Subscription}
 pub use clock::SystemClock;
 pub use config::{Common, Profile};
 pub use entropy::{Entropy, Rng};
+pub use follow::Followed;
 pub use health::{Check, Health};
 pub use meter::{Counter, Gauge, Histogram, Meter, MeterError};
 pub use process::main;

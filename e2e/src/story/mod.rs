@@ -4,6 +4,7 @@ mod bad_input;
 mod dump;
 mod exchange;
 mod keys;
+mod ledger;
 mod load;
 mod opening;
 mod outage;
@@ -141,6 +142,9 @@ pub fn tell(world: &mut World) -> Result<()> {
     world.step("h  hospital C is killed in the middle of a load and loses nothing", outage::story)?;
     world.step("i  times", times::measure)?;
     world.step("j  one trace leads through all services that took part", tracing::story)?;
+    world.step("l  the ledger's verbs, its log as files, no forged one", ledger::verbs)?;
+    world.step("l  a thousand samples under one transaction, each provable", ledger::samples)?;
+    world.step("l  members leave, join and get new keys while everybody runs", ledger::members)?;
     world.step("g  nothing that identifies a patient in data, logs and bus", dump::search)?;
     Ok(())
 }

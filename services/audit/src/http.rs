@@ -27,6 +27,7 @@ const ROWS: u32 = 50;
 /// What the pages need.
 pub struct App {
     pub log: Arc<Log>,
+    pub ledger: crate::ledger::Ledger,
     pub genesis: Genesis,
     pub state: State,
     pub clock: Arc<dyn Clock>,
@@ -59,6 +60,7 @@ pub fn server(listen: &str, app: App) -> std::io::Result<Server> {
             .route("/event/{seq}/proof.json", web::get().to(proof))
             .route("/log/checkpoint", web::get().to(checkpoint))
             .route("/log/tile/{name:.*}", web::get().to(tile_of))
+            .configure(crate::ledger::routes)
             .route("/ui/style.css", web::get().to(style))
             .route("/ui/icon.svg", web::get().to(icon))
             .default_service(web::to(missing))
@@ -94,13 +96,13 @@ async fn sign_in(
 }
 
 impl App {
-    fn page(&self, at: &'static str) -> Page {
+    pub fn page(&self, at: &'static str) -> Page {
         let integrity = Badge::new(&self.state.get(), self.clock.now());
         Page { organisation: self.organisation.to_string(), at, integrity }
     }
 
     /// Logs that the officer looked; what cannot be logged is not shown.
-    async fn looked(&self, what: &str, patient: Option<&str>) -> Result<(), LogError> {
+    pub async fn looked(&self, what: &str, patient: Option<&str>) -> Result<(), LogError> {
         let event = crate::event::viewed(
             &hex::encode(self.entropy.bytes::<16>()),
             &self.clock.now().to_instant(),
@@ -113,14 +115,14 @@ impl App {
     }
 }
 
-fn show(page: &impl Template) -> HttpResponse {
+pub fn show(page: &impl Template) -> HttpResponse {
     match page.render() {
         Ok(html) => HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html),
         Err(_) => HttpResponse::InternalServerError().finish(),
     }
 }
 
-fn problem(app: &App, status: StatusCode, title: &'static str, text: &'static str) -> HttpResponse {
+pub fn problem(app: &App, status: StatusCode, title: &'static str, text: &'static str) -> HttpResponse {
     let page = Problem { page: app.page(""), title, text };
     match page.render() {
         Ok(html) => HttpResponse::build(status).content_type("text/html; charset=utf-8").body(html),
@@ -128,7 +130,7 @@ fn problem(app: &App, status: StatusCode, title: &'static str, text: &'static st
     }
 }
 
-fn unavailable(app: &App, e: &LogError) -> HttpResponse {
+pub fn unavailable(app: &App, e: &LogError) -> HttpResponse {
     tracing::error!(error = %e, "a page could not be shown");
     let text = "The log could not be read or written. Nothing is shown that could not be logged. Ask your operator to look at the audit service's log.";
     problem(app, StatusCode::SERVICE_UNAVAILABLE, "The log is not available", text)

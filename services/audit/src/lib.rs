@@ -8,7 +8,9 @@ mod anchor;
 mod event;
 mod http;
 mod integrity;
+mod ledger;
 mod log;
+mod members;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,7 @@ mod views;
 use anyhow::{Context, bail};
 use consilium_contracts::v1::{AppendRequest, AppendResponse, Failure};
 use consilium_domain::genesis::Genesis;
-use consilium_ledger::SigningKey;
+use consilium_ledger::{Role, SigningKey};
 use consilium_runtime::{Kit, Service};
 use consilium_store::sql::{Sql, audit::AuditLog};
 use serde::Deserialize;
@@ -97,12 +99,7 @@ impl Service for Audit {
         let genesis = std::fs::read(&config.genesis_file).context("read `genesis_file`")?;
         let genesis: Genesis = serde_json::from_slice(&genesis).context("`genesis_file` is no genesis")?;
         let signing = SigningKey::from_seed(key(&config.key_file)?);
-        let me = genesis
-            .member(&kit.common.organisation.name)
-            .context("the organisation is not in the genesis")?;
-        if me.audit != signing.public() {
-            bail!("`key_file` is not the audit key that the genesis names for this organisation");
-        }
+        members::check(&genesis, &kit, Role::Audit, &signing.public()).await.context("`key_file`")?;
         let seal =
             seal::Seal::new(&key(&config.storage_key_file)?).context("`storage_key_file` is unusable")?;
         let stored = kit.health.check("log");
@@ -146,6 +143,7 @@ impl Service for Audit {
         let genesis_channel = genesis.channel.clone();
         let app = http::App {
             log,
+            ledger: ledger::Ledger::new(kit.clone(), genesis.clone()),
             genesis,
             state,
             clock: kit.clock.clone(),

@@ -8,7 +8,7 @@ use consilium_domain::Timestamp;
 /// What every page's frame needs.
 pub struct Page {
     pub organisation: String,
-    /// `overview` or `trail`.
+    /// `overview`, `trail` or `ledger`.
     pub at: &'static str,
     pub integrity: Badge,
 }

@@ -2,15 +2,18 @@
 
 use crate::admission::Arrival;
 use crate::chain::{Chain, ChainError};
+use crate::cosign::Newest;
 use crate::fresh;
+use crate::log as files;
 use crate::mempool::{Fate, Pool};
 use crate::node::Shared;
 use consilium_contracts::v1::submit_response::Status;
 use consilium_contracts::v1::{
-    BlockRequest, BlockResponse, CommittedTx, Failure, FindRequest, FindResponse, HeadRequest, HeadResponse,
-    StateRequest, StateResponse, SubmitRequest, SubmitResponse,
+    BlockRequest, BlockResponse, CheckpointRequest, CheckpointResponse, CommittedTx, Failure, FindRequest, FindResponse, HeadRequest, HeadResponse,
+    StateRequest, StateResponse, SubmitRequest, SubmitResponse, TileRequest, TileResponse,
 };
 use consilium_domain::Digest;
+use consilium_domain::receipt::HexBytes;
 use consilium_runtime::Kit;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +36,8 @@ pub struct Api {
     pub kit: Kit,
     /// The mempool's door.
     pub door: SyncSender<Arrival>,
+    /// The newest cosigned checkpoint.
+    pub checkpoint: Newest,
 }
 
 impl Api {
@@ -63,9 +68,26 @@ impl Api {
             async move { api.head() }
         })
         .await?;
+        let api = self.clone();
         bus.serve_messages(&subjects.consensus_block(), None, CONCURRENCY, move |request| {
-            let api = self.clone();
+            let api = api.clone();
             async move { api.block(&request) }
+        })
+        .await?;
+        let newest = self.checkpoint.clone();
+        bus.serve_messages(
+            &subjects.consensus_checkpoint(),
+            None,
+            CONCURRENCY,
+            move |_: CheckpointRequest| {
+                let newest = newest.clone();
+                async move { CheckpointResponse { proof: newest.get() } }
+            },
+        )
+        .await?;
+        bus.serve_messages(&subjects.consensus_tile(), None, CONCURRENCY, move |request| {
+            let api = self.clone();
+            async move { api.tile(&request) }
         })
         .await?;
         Ok(())
@@ -110,6 +132,9 @@ impl Api {
                 Some(Failure::new("unavailable", "the newest state of the ledger cannot be made sure of"));
             return StateResponse { failure, ..StateResponse::default() };
         }
+        if request.prove {
+            return self.proven(&request.key);
+        }
         let read = || {
             let view = self.chain.view()?;
             let ledger = view.ledger()?;
@@ -122,7 +147,7 @@ impl Api {
                 value: value.unwrap_or_default(),
                 height,
                 time_ms,
-                failure: None,
+                ..StateResponse::default()
             },
             Err(error) => {
                 log(&error);
@@ -130,6 +155,46 @@ impl Api {
                 StateResponse { failure, ..StateResponse::default() }
             }
         }
+    }
+
+    /// The state before the newest block, which is the newest that a certified header has the root of.
+    fn proven(&self, key: &[u8]) -> StateResponse {
+        let read = || {
+            let view = self.chain.view()?;
+            let proof = files::state_proof(&view, key)?;
+            Ok::<_, ChainError>(proof)
+        };
+        match read() {
+            Ok(Some(proof)) => StateResponse {
+                has_value: proof.value.is_some(),
+                value: proof.value.clone().unwrap_or_else(|| HexBytes(Vec::new())).0,
+                height: proof.header.height.previous().0,
+                time_ms: proof.header.time.0,
+                failure: None,
+                proof: serde_json::to_vec(&proof).unwrap_or_default(),
+            },
+            Ok(None) => {
+                let text = "there is no block yet, and so no proof: try again in a moment";
+                StateResponse { failure: Some(Failure::new("too-early", text)), ..StateResponse::default() }
+            }
+            Err(error) => {
+                log(&error);
+                let failure = Some(Failure::new("internal", "the state cannot be proven"));
+                StateResponse { failure, ..StateResponse::default() }
+            }
+        }
+    }
+
+    fn tile(&self, request: &TileRequest) -> TileResponse {
+        let (level, index, width) = (request.level, request.index, u64::from(request.width));
+        let found = self.chain.view().and_then(|view| {
+            if request.entries { files::entries(&view, index, width) } else { files::tile(&view, level, index, width) }
+        });
+        let tile = found.unwrap_or_else(|error| {
+            log(&error);
+            None
+        });
+        TileResponse { tile: tile.unwrap_or_default() }
     }
 
     pub fn head(&self) -> HeadResponse {

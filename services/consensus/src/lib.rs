@@ -11,7 +11,10 @@ pub mod aftermath;
 pub mod api;
 pub mod chain;
 pub mod config;
+pub mod cosign;
+pub mod evidence;
 pub mod fresh;
+pub mod log;
 pub mod mempool;
 pub mod metrics;
 pub mod node;
@@ -25,6 +28,8 @@ use crate::admission::{Admission, Arrival};
 use crate::aftermath::Aftermath;
 use crate::api::Api;
 use crate::chain::Chain;
+use crate::cosign::Cosigner;
+use crate::evidence::Reporter;
 use crate::mempool::Pool;
 use crate::metrics::Metrics;
 use crate::node::{Event, Node, Outside, Parts, Shared};
@@ -92,13 +97,17 @@ impl Service for Consensus {
         let (door, arrivals) = sync_channel(ARRIVALS);
         let (shared, pool) = (Arc::new(Shared::default()), Arc::new(Pool::default()));
         let snapshots = Snapshots::new(&config.data_dir);
-        sync::serve(&kit, Arc::clone(&chain), Arc::clone(&shared), snapshots.clone()).await?;
+        let cosigner = Cosigner::new(organisation.clone(), seed);
+        let answers = (Arc::clone(&chain), Arc::clone(&shared), snapshots.clone(), cosigner.clone());
+        sync::serve(&kit, answers.0, answers.1, answers.2, answers.3).await?;
+        let checkpoint = cosign::Newest::default();
         let api = Api {
             chain: Arc::clone(&chain),
             shared: Arc::clone(&shared),
             pool: Arc::clone(&pool),
             kit: kit.clone(),
             door: door.clone(),
+            checkpoint: checkpoint.clone(),
         };
         api.serve(&kit).await?;
         if chain.new {
@@ -121,6 +130,7 @@ impl Service for Consensus {
             ledger.head().height.0
         };
         metrics.at(height);
+        let reporter = Reporter::new(genesis.channel.clone(), organisation.clone(), seed, door.clone());
         listen(&kit, events.clone(), door, metrics.clone()).await?;
         match chain.signs_from()? {
             Some(height) => shared.signs_from.store(height, Ordering::SeqCst),
@@ -138,6 +148,7 @@ impl Service for Consensus {
                 });
             }
         }
+        tokio::spawn(cosign::collect(kit.clone(), Arc::clone(&chain), cosigner, checkpoint));
         let outside: Arc<dyn Outside> = Arc::new(Bridge::new(&kit, events.clone(), metrics.clone()));
         let admission = Admission {
             chain: Arc::clone(&chain),
@@ -164,6 +175,7 @@ impl Service for Consensus {
             pool,
             snapshots,
             aftermath,
+            reporter,
             shared,
             metrics,
         };

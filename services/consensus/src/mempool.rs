@@ -71,6 +71,11 @@ impl Mempool {
         self.queue.first_key_value().map(|(_, entry)| entry.at)
     }
 
+    /// When a transaction came.
+    pub fn since(&self, id: &Digest) -> Option<Duration> {
+        self.places.get(id).and_then(|place| self.queue.get(place)).map(|entry| entry.at)
+    }
+
     /// Adds a transaction whose signatures are verified; the caller has looked for room.
     pub fn add(&mut self, id: Digest, tx: Vec<u8>, at: Duration) {
         if self.contains(&id) {
@@ -137,6 +142,8 @@ mod tests {
         }
         assert_eq!((pool.len(), pool.bytes()), (3, 30));
         assert_eq!(pool.oldest(), Some(Duration::from_secs(3)));
+        assert_eq!(pool.since(&Digest([2; 32])), Some(Duration::from_secs(2)));
+        assert_eq!(pool.since(&Digest([9; 32])), None);
         assert_eq!(pool.first(25), vec![vec![3; 10], vec![1; 10]]);
         assert!(pool.remove(&Digest([3; 32])).is_empty());
         assert!(pool.remove(&Digest([3; 32])).is_empty());

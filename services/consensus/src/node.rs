@@ -4,6 +4,7 @@ use crate::admission::refuse;
 use crate::aftermath::{Aftermath, Decided};
 use crate::chain::{Chain, ChainError, identify};
 use crate::config::Config;
+use crate::evidence::Reporter;
 use crate::mempool::Pool;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshots;
@@ -89,6 +90,7 @@ pub struct Parts {
     pub pool: Arc<Pool>,
     pub snapshots: Snapshots,
     pub aftermath: Aftermath,
+    pub reporter: Reporter,
     pub shared: Arc<Shared>,
     pub metrics: Metrics,
 }
@@ -102,15 +104,16 @@ struct Building {
 
 pub struct Node {
     organisation: OrgId,
+    key: PublicKey,
     params: Params,
     chain: Arc<Chain>,
     wal: Wal,
     agreement: State,
-    key: PublicKey,
     pool: Arc<Pool>,
     snapshots: Snapshots,
     snapshot_blocks: u64,
     aftermath: Aftermath,
+    reporter: Reporter,
     linger: Duration,
     /// Bytes of transactions in a block of our own.
     block_bytes: usize,
@@ -122,6 +125,10 @@ pub struct Node {
     executed: BTreeMap<Digest, (Block, Applied)>,
     timers: BTreeSet<(Duration, TimerTag)>,
     building: Option<Building>,
+    /// Height and proposer of the newest round.
+    proposing: Option<(u64, OrgId)>,
+    /// Blocks that a member has and this node has not, as it was last shown.
+    lag: u64,
     last_block: Duration,
     clock: Arc<dyn Clock>,
     outside: Arc<dyn Outside>,
@@ -153,15 +160,16 @@ impl Node {
         let mempool = &parts.config.mempool;
         let mut node = Self {
             organisation: parts.organisation,
+            key: SigningKey::from_seed(parts.seed).public(),
             params,
             chain: parts.chain,
             wal: parts.wal,
             agreement,
-            key: SigningKey::from_seed(parts.seed).public(),
             pool: parts.pool,
             snapshots: parts.snapshots,
             snapshot_blocks: parts.config.snapshot_blocks,
             aftermath: parts.aftermath,
+            reporter: parts.reporter,
             linger: Duration::from_millis(mempool.linger_ms),
             block_bytes: mempool.block_bytes.min(max_block_bytes),
             members: Vec::new(),
@@ -169,6 +177,8 @@ impl Node {
             executed: BTreeMap::new(),
             timers: BTreeSet::new(),
             building: None,
+            proposing: None,
+            lag: 0,
             last_block: parts.clock.monotonic(),
             clock: parts.clock,
             outside: parts.outside,
@@ -274,6 +284,11 @@ impl Node {
                 self.carry_out(output, &mut inputs)?;
             }
         }
+        // Whoever works on a height has the one before it.
+        let lag = self.agreement.highest_seen().saturating_sub(self.agreement.height());
+        if std::mem::replace(&mut self.lag, lag) != lag {
+            self.metrics.lag.set(&[], lag as f64);
+        }
         let syncing = self.agreement.highest_seen() > self.agreement.height() + 1;
         self.shared.syncing.store(syncing, Ordering::Relaxed);
         Ok(())
@@ -305,8 +320,12 @@ impl Node {
             }
             Output::RoundStarted { height, round, proposer } => {
                 self.metrics.round.set(&[], f64::from(round));
+                let before = self.proposing.replace((height, proposer.clone()));
                 if round > 0 {
                     self.metrics.rounds.inc(&[]);
+                    if let Some((_, missed)) = before.filter(|(at, _)| *at == height) {
+                        self.metrics.missed.inc(&[missed.as_str()]);
+                    }
                     tracing::info!(height, round, %proposer, "a further round");
                 }
                 self.building = None;
@@ -317,6 +336,7 @@ impl Node {
                     tracing::warn!(validator = %e.validator, "a validator has contradicted itself");
                 }
                 self.commit(id, &body, &certificate)?;
+                self.reporter.report(&self.chain, &evidence)?;
                 inputs.push_back(self.next_height(Recovery::default())?);
             }
             Output::Blame { peer, reason } => tracing::warn!(%peer, reason, "a member misbehaved"),
@@ -433,6 +453,9 @@ impl Node {
         self.metrics.committed(height, ids.len(), now.saturating_sub(self.last_block));
         self.last_block = now;
         let mut pool = self.pool.lock();
+        if let Some(at) = ids.first().and_then(|id| pool.since(id)) {
+            self.metrics.finality.observe(&[], now.saturating_sub(at));
+        }
         let waiting = ids.iter().enumerate().map(|(index, tx)| (index, pool.remove(tx)));
         let waiting = waiting.filter(|(_, answers)| !answers.is_empty()).collect();
         self.metrics.mempool.set(&[], pool.len() as f64);

@@ -5,6 +5,7 @@
 //! have voted: `1` and eight octets, or `0` when it may have forgotten votes.
 
 use crate::chain::Chain;
+use crate::cosign::{self, Cosigner};
 use crate::node::Shared;
 use crate::snapshot::{Ask, Snapshots};
 use anyhow::Context;
@@ -43,13 +44,26 @@ pub(crate) async fn serve(
     chain: Arc<Chain>,
     shared: Arc<Shared>,
     snapshots: Snapshots,
+    cosigner: Cosigner,
 ) -> anyhow::Result<()> {
     let subject = kit.subjects.consensus_sync();
     let handler = move |incoming: consilium_runtime::Incoming| {
         let (chain, shared, snapshots) = (Arc::clone(&chain), Arc::clone(&shared), snapshots.clone());
+        let cosigner = cosigner.clone();
         async move {
             if incoming.payload.is_empty() {
                 return Answer::Payload(voted(&shared));
+            }
+            if let Some(height) = cosign::asked(&incoming.payload) {
+                return match chain.view().and_then(|view| cosigner.line(&view, height)) {
+                    Ok(line) => Answer::Payload(
+                        line.map_or_else(|| vec![NONE], |l| [&[SOME], l.as_bytes()].concat()),
+                    ),
+                    Err(error) => {
+                        tracing::error!(%error, "a cosignature could not be given");
+                        Answer::Refused("internal")
+                    }
+                };
             }
             if let Some(ask) = Ask::from_bytes(&incoming.payload).filter(|_| incoming.payload.len() != 8) {
                 let found = ask.answer(&snapshots);

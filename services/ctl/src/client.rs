@@ -30,11 +30,12 @@ impl Answer {
     }
 }
 
-/// A client with one token.
+/// A client with one token, or one user.
 #[derive(Clone)]
 pub struct Client {
     agent: ureq::Agent,
-    token: Option<String>,
+    /// The header's value.
+    authorization: Option<String>,
 }
 
 impl Client {
@@ -43,7 +44,27 @@ impl Client {
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(300)))
             .build();
-        Self { agent: config.into(), token }
+        Self { agent: config.into(), authorization: token.map(|t| format!("Bearer {t}")) }
+    }
+
+    /// Signs in by HTTP Basic (RFC 7617).
+    pub fn basic(user: &str, password: &str) -> Self {
+        let encoded = consilium_ledger::checkpoint::base64(format!("{user}:{password}").as_bytes());
+        Self { authorization: Some(format!("Basic {encoded}")), ..Self::new(None) }
+    }
+
+    /// The octets at an address; `None` for 404.
+    pub fn octets(&self, url: &str) -> Result<Option<Vec<u8>>> {
+        let mut request = self.agent.get(url);
+        if let Some(a) = self.authorization() {
+            request = request.header("authorization", a);
+        }
+        let mut response = request.call().with_context(|| format!("GET {url}"))?;
+        match response.status().as_u16() {
+            200 => Ok(Some(response.body_mut().with_config().limit(64 * 1024 * 1024).read_to_vec()?)),
+            404 => Ok(None),
+            status => anyhow::bail!("GET {url}: {status}"),
+        }
     }
 
     pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
@@ -81,7 +102,7 @@ impl Client {
     }
 
     fn authorization(&self) -> Option<String> {
-        self.token.as_ref().map(|t| format!("Bearer {t}"))
+        self.authorization.clone()
     }
 }
 

@@ -9,6 +9,7 @@ mod consent;
 mod deid;
 mod fhirpath;
 mod keys;
+mod ledger;
 mod load;
 mod output;
 mod sample;
@@ -63,6 +64,8 @@ enum Command {
     Consent(consent::ConsentArgs),
     /// Ceremonies of the keys service: sealing, officers, withdrawals, guardians.
     Keys(keys::KeysArgs),
+    /// What the consortium has written down: blocks, members, evidence, proofs, motions.
+    Ledger(ledger::LedgerArgs),
 }
 
 /// Arguments of `consilium sample`.
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Token(a) => token::run(&a, &mut out),
         Command::Consent(a) => consent::run(&a, &mut out),
         Command::Keys(a) => keys::run(&a, &mut out),
+        Command::Ledger(a) => ledger::run(&a, &mut out),
     };
     match result {
         Ok(exit) => exit.into(),

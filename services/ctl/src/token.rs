@@ -60,7 +60,7 @@ pub fn run(args: &TokenArgs, out: &mut Output) -> Result<Exit> {
 }
 
 /// application/x-www-form-urlencoded.
-fn encode(text: &str) -> String {
+pub fn encode(text: &str) -> String {
     text.bytes()
         .map(|b| match b {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),

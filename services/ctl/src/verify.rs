@@ -6,23 +6,26 @@ use consilium_domain::Canonical;
 use consilium_domain::genesis::Genesis;
 use consilium_domain::receipt::{
     AUDIT_FORMAT, AuditProof, CHECKPOINT_FORMAT, CheckpointProof, RECEIPT_FORMAT, Receipt, SAMPLE_FORMAT,
-    STATE_FORMAT, SampleProof, StateProof,
+    STATE_FORMAT, SampleProof, StateProof, TRANSACTION_FORMAT, TransactionProof, TxProof,
 };
 use consilium_domain::record::LeafKind;
 use consilium_fhir::leaves::{LeafKind as Found, leaves};
 use consilium_fhir::{Limits, Tape};
+use consilium_domain::merkle::leaf_hash;
 use consilium_ledger::commitment::Leaf;
+use consilium_ledger::log_proof;
 use consilium_ledger::receipt::{
     verify_audit_proof, verify_checkpoint_proof, verify_receipt, verify_sample_proof, verify_state_proof,
+    verify_transaction_proof,
 };
 use consilium_ledger::state::ConsentRecord;
 use serde::Deserialize;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct VerifyArgs {
-    /// Receipt, audit proof, proof of a ledger state, of a sample or of a checkpoint (JSON).
+    /// Receipt, audit proof, proof of a transaction, of a ledger state, of a sample or of a checkpoint (JSON).
     file: PathBuf,
     /// Genesis of the channel: the only thing that is trusted.
     #[arg(long, default_value = ".demo/genesis.json")]
@@ -30,6 +33,9 @@ pub struct VerifyArgs {
     /// The FHIR resource itself: every leaf must be laid open in the receipt with the very same content.
     #[arg(long)]
     resource: Option<PathBuf>,
+    /// Folder of `consilium ledger export`: the transaction must also stand in the log that the members have cosigned.
+    #[arg(long)]
+    log: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +48,11 @@ pub fn run(args: &VerifyArgs, out: &mut Output) -> Result<Exit> {
     let genesis: Genesis = serde_json::from_slice(&genesis).context("the genesis file is no genesis")?;
     let bytes = std::fs::read(&args.file).with_context(|| format!("read {}", args.file.display()))?;
     // From here on everything that is wrong with the file is a refusal: it proves nothing.
-    match prove(args, &genesis, &bytes)? {
+    let proven = match (prove(args, &genesis, &bytes)?, &args.log) {
+        (Ok(shown), Some(log)) => in_log(&genesis, &bytes, log).map(|more| both(shown, more)),
+        (other, _) => other,
+    };
+    match proven {
         Ok((text, value)) => {
             out.result(&text, &value);
             Ok(Exit::Good)
@@ -67,6 +77,7 @@ fn prove(args: &VerifyArgs, genesis: &Genesis, bytes: &[u8]) -> Result<Proven> {
         STATE_FORMAT => Ok(state(genesis, bytes)),
         SAMPLE_FORMAT => Ok(sample(genesis, bytes)),
         CHECKPOINT_FORMAT => Ok(checkpoint(genesis, bytes)),
+        TRANSACTION_FORMAT => Ok(transaction(genesis, bytes)),
         _ => Ok(Err("the file is of an unknown format".to_owned())),
     }
 }
@@ -213,6 +224,59 @@ fn checkpoint(genesis: &Genesis, bytes: &[u8]) -> Proven {
         "cosigners": v.cosigners
     });
     Ok((text, json))
+}
+
+fn transaction(genesis: &Genesis, bytes: &[u8]) -> Proven {
+    let proof: TransactionProof =
+        serde_json::from_slice(bytes).map_err(|e| format!("the proof is damaged: {e}"))?;
+    let v = verify_transaction_proof(genesis, &proof).map_err(|e| e.to_string())?;
+    let sender = &v.tx.unsigned.sender;
+    let text = format!(
+        "PROVEN: transaction {} of {sender} was committed in block {} at {}",
+        v.id,
+        v.height,
+        v.time.to_instant()
+    );
+    let json = json!({
+        "verified": true, "kind": "transaction", "id": v.id, "sender": sender, "height": v.height,
+        "time": v.time.to_instant(), "block": v.block, "body": v.tx.unsigned.body
+    });
+    Ok((text, json))
+}
+
+/// The part of all files that are about a transaction.
+#[derive(Deserialize)]
+struct About {
+    transaction: TxProof,
+}
+
+/// Whether the transaction stands in the cosigned log of a folder.
+fn in_log(genesis: &Genesis, bytes: &[u8], log: &Path) -> Proven {
+    let about: About = serde_json::from_slice(bytes)
+        .map_err(|_| "log: this kind of proof is about no transaction: leave `--log` out".to_owned())?;
+    let file = log.join("checkpoint.json");
+    let checkpoint = std::fs::read(&file).map_err(|e| format!("log: {}: {e}", file.display()))?;
+    let checkpoint: CheckpointProof =
+        serde_json::from_slice(&checkpoint).map_err(|e| format!("log: the checkpoint is damaged: {e}"))?;
+    let v = verify_checkpoint_proof(genesis, &checkpoint).map_err(|e| format!("log: {e}"))?;
+    // Verified before: header and place are those of a committed block.
+    let (tx, place) = (&about.transaction, about.transaction.inclusion.index);
+    let number = tx.header.log_size.saturating_add(place);
+    log_proof::verify((v.size, &v.root), number, &leaf_hash(&tx.tx), |level, index, width| {
+        std::fs::read(log.join("tile").join(log_proof::path(level, index, width))).ok()
+    })
+    .map_err(|e| format!("log: {e}"))?;
+    let names: Vec<&str> = v.cosigners.iter().map(|o| o.as_str()).collect();
+    let text = format!("  number {number} of the log of {} that {} have cosigned", v.size, names.join(", "));
+    Ok((text, json!({"number": number, "size": v.size, "root": v.root, "cosigners": v.cosigners})))
+}
+
+fn both(shown: (String, serde_json::Value), log: (String, serde_json::Value)) -> (String, serde_json::Value) {
+    let mut value = shown.1;
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("log".to_owned(), log.1);
+    }
+    (format!("{}\n{}", shown.0, log.0), value)
 }
 
 #[cfg(test)]

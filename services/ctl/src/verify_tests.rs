@@ -11,7 +11,7 @@ fn judge(name: &str, change: impl FnOnce(String) -> String) -> Proven {
     let genesis = std::fs::read(folder().join("genesis.json")).unwrap();
     let genesis: Genesis = serde_json::from_slice(&genesis).unwrap();
     let text = change(std::fs::read_to_string(folder().join(name)).unwrap());
-    let args = VerifyArgs { file: PathBuf::new(), genesis: PathBuf::new(), resource: None };
+    let args = VerifyArgs { file: PathBuf::new(), genesis: PathBuf::new(), resource: None, log: None };
     prove(&args, &genesis, text.as_bytes()).unwrap()
 }
 

@@ -9,12 +9,12 @@ use crate::peers::Peers;
 use crate::sealing::{Binding, ClassKeys};
 use consilium_abe::envelope::{RecordKey, open_record, unwrap_dek};
 use consilium_abe::transit::TransitKey;
-use consilium_domain::genesis::Genesis;
+use consilium_domain::genesis::{Genesis, Member};
 use consilium_domain::{ChannelId, Clock, Digest, OrgId, Timestamp};
 use consilium_fhir::Schema;
 use consilium_fhir::tape;
 use consilium_ledger::SigningKey;
-use consilium_runtime::{Counter, Entropy, Histogram};
+use consilium_runtime::{Counter, Entropy, Followed, Histogram};
 use consilium_store::sql::consents::Consents;
 use consilium_store::sql::outbox::Outbox;
 use consilium_store::sql::records::{Records, StoredRecord};
@@ -28,6 +28,8 @@ pub struct App {
     pub organisation: OrgId,
     pub channel: ChannelId,
     pub genesis: Genesis,
+    /// As the ledger has them now; those of the genesis are the first.
+    pub members: Followed<Vec<Member>>,
     pub genesis_digest: Digest,
     pub key: SigningKey,
     /// Opens what other organisations seal to that key.

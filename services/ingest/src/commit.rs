@@ -373,7 +373,8 @@ pub async fn attest(
 ) -> Result<(Statement, InteropProof), ApiError> {
     let unavailable =
         |what: &str| ApiError::unavailable(format!("{what} does not answer: nothing was stored, try again"));
-    let (head, schema) = tokio::join!(app.peers.head(), app.peers.schema());
+    // As they are now: the ledger refuses a batch of those who were members before.
+    let (head, schema, now) = tokio::join!(app.peers.head(), app.peers.schema(), app.peers.members());
     let head = head.map_err(|_| unavailable("the ledger node of this organisation"))?;
     let schema = schema.map_err(|_| unavailable("the validate service of this organisation"))?;
     if Digest::from_slice(&head.genesis).is_some_and(|g| g != app.genesis_digest) {
@@ -381,6 +382,7 @@ pub async fn attest(
     }
     let schema = Digest::from_slice(&schema.schema_digest)
         .ok_or_else(|| ApiError::internal("the validate service's schema digest is not 32 bytes long"))?;
+    let everyone = now.unwrap_or_else(|| app.members.get().to_vec());
     let params = &app.genesis.params;
     let height = Height(head.height);
     let epoch = committee::epoch_of(params, height);
@@ -392,7 +394,7 @@ pub async fn attest(
         epoch,
         expires: Height(height.0.saturating_add(params.attestation_blocks)),
     };
-    let members: Vec<OrgId> = app.genesis.members.iter().map(|m| m.organisation.clone()).collect();
+    let members: Vec<OrgId> = everyone.iter().map(|m| m.organisation.clone()).collect();
     let seed = epoch_seed(app, epoch).await?;
     let chosen = committee::committee(&app.channel, params, &members, epoch, &seed, &app.organisation);
     let payload = crate::peers::attest_payload(
@@ -400,7 +402,7 @@ pub async fn attest(
         prepared.iter().map(|p| p.projection.clone()).collect(),
     );
     let everybody: Vec<usize> = (0..members.len()).collect();
-    let mut collector = Collector::new(&app.channel, &app.genesis.members, &statement, &chosen);
+    let mut collector = Collector::new(&app.channel, &everyone, &statement, &chosen);
     let rounds: &[&[usize]] = if chosen == everybody { &[&chosen] } else { &[&chosen, &everybody] };
     let mut reasons = Vec::new();
     for asked in rounds {

@@ -118,7 +118,8 @@ pub async fn changes(
 /// Whether records of this type that belong to no patient may be read by every member.
 fn catalogue(app: &App, resource_type: &str) -> bool {
     // Asked of the policy itself, so that keys and decisions cannot drift apart.
-    let Some(other) = app.genesis.members.iter().map(|m| &m.organisation).find(|o| **o != app.organisation)
+    let members = app.members.get();
+    let Some(other) = members.iter().map(|m| &m.organisation).find(|o| **o != app.organisation)
     else {
         return false;
     };
@@ -156,7 +157,7 @@ pub async fn policy_of(
 ) -> Result<String, ApiError> {
     let Some(patient) = patient else {
         let everybody: BTreeSet<OrgId> = if catalogue(app, resource_type) {
-            app.genesis.members.iter().map(|m| m.organisation.clone()).collect()
+            app.members.get().iter().map(|m| m.organisation.clone()).collect()
         } else {
             BTreeSet::new()
         };

@@ -81,10 +81,11 @@ async fn open(app: &App, bytes: &[u8]) -> Result<Sealed, Failure> {
         Failure::new("refused", "the request is not acceptable")
     };
     let envelope = Envelope::from_canonical(bytes).map_err(|e| refuse(e.to_string()))?;
+    let members = app.members.get();
     let subject = if envelope.sealed.subject == SEARCH { SEARCH } else { READ };
     let expect = Expect {
         channel: &app.channel,
-        members: &app.genesis.members,
+        members: &members,
         role: Role::Ingest,
         recipient: &app.organisation,
         subject,

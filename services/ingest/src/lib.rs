@@ -18,6 +18,7 @@ mod exchange;
 mod http;
 mod issuer;
 mod leaves;
+mod members;
 mod peers;
 mod resource;
 mod scope;
@@ -39,7 +40,7 @@ use consilium_abe::transit::TransitKey;
 use consilium_contracts::v1::ExchangeRequest;
 use consilium_domain::genesis::Genesis;
 use consilium_fhir::Schema;
-use consilium_ledger::SigningKey;
+use consilium_ledger::{Role, SigningKey};
 use consilium_runtime::config::read_secret;
 use consilium_runtime::{Kit, Profile, Service};
 use consilium_store::Sql;
@@ -192,14 +193,11 @@ async fn build(config: &Config, kit: &Kit) -> anyhow::Result<App> {
         genesis.channel == channel,
         "`ledger.genesis_file` is of another channel than `organisation.channel`"
     );
-    let member =
-        genesis.member(&organisation).context("`organisation.name` is not a member of the genesis")?;
     let seed = key_of(&config.ledger.signing_key_file)?;
     let (key, transit) = (SigningKey::from_seed(seed), TransitKey::from_seed(&seed));
-    anyhow::ensure!(
-        key.public() == member.ingest,
-        "`ledger.signing_key_file` is not the key that the genesis names"
-    );
+    let members = members::follow_from(&genesis, kit, Role::Ingest, &key.public())
+        .await
+        .context("`ledger.signing_key_file`")?;
     let blind = Blind::new(&key_of(&config.database.index_key_file)?).context("`database.index_key_file`")?;
     let url = match (&config.database.url, &config.database.url_file) {
         (Some(url), _) => url.clone(),
@@ -219,6 +217,7 @@ async fn build(config: &Config, kit: &Kit) -> anyhow::Result<App> {
         channel,
         genesis_digest: genesis.digest(),
         genesis,
+        members,
         key,
         transit,
         blind,

@@ -9,6 +9,7 @@ use consilium_contracts::v1::{
 };
 use consilium_contracts::{Message, Subjects};
 use consilium_domain::canon::Canonical;
+use consilium_domain::genesis::Member;
 use consilium_domain::interop::Attestation;
 use consilium_domain::message::Envelope;
 use consilium_domain::{Digest, OrgId};
@@ -78,8 +79,15 @@ impl Peers {
 
     /// A key of the ledger's state.
     pub async fn state(&self, key: &[u8]) -> Result<StateResponse, BusError> {
-        let request = StateRequest { key: key.to_vec(), current: false };
+        let request = StateRequest { key: key.to_vec(), current: false, prove: false };
         self.bus.request_message(&self.subjects.consensus_state(), &request, QUICK).await
+    }
+
+    /// The members of the next block; `None` where the own node does not say.
+    pub async fn members(&self) -> Option<Vec<Member>> {
+        let subject = self.subjects.consensus_state();
+        let answer = self.bus.request_message(&subject, &crate::members::request(), QUICK).await.ok()?;
+        crate::members::read(&answer)
     }
 
     /// A class key; `epoch` 0 = the current one, created with `policy` when there is none.

@@ -24,8 +24,9 @@ impl App {
         nonce: &Digest,
         content: &[u8],
     ) -> Result<Vec<u8>, ApiError> {
-        let member =
-            self.genesis.member(recipient).ok_or_else(|| ApiError::internal("the recipient is no member"))?;
+        let members = self.members.get();
+        let member = members.iter().find(|m| m.organisation == *recipient);
+        let member = member.ok_or_else(|| ApiError::internal("the recipient is no member"))?;
         let context = context(&self.channel, &self.organisation, recipient, subject, nonce);
         seal_to(&member.ingest.0, &context, content, &mut self.entropy.rng()).map_err(ApiError::internal)
     }

@@ -6,7 +6,7 @@
 use crate::error::Refusal;
 use consilium_contracts::Message;
 use consilium_contracts::v1::AttestPayload;
-use consilium_domain::genesis::Genesis;
+use consilium_domain::genesis::{Genesis, Member};
 use consilium_domain::interop::{Attestation, Statement};
 use consilium_domain::message::Envelope;
 use consilium_domain::record::{LeafKind, LeafValue, Projection, RecordCommitment};
@@ -19,6 +19,7 @@ use consilium_fhir::{Limits, Options, Report, Tape, Validator};
 use consilium_ledger::commitment;
 use consilium_ledger::envelope::{Expect, open};
 use consilium_ledger::{Role, SigningKey};
+use consilium_runtime::Followed;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct Attester {
     pub validator: Validator,
     pub options: Options,
     pub genesis: Genesis,
+    /// As the ledger has them now.
+    pub members: Followed<Vec<Member>>,
     pub organisation: OrgId,
     pub key: SigningKey,
     /// How far a request's time may be from the own clock.
@@ -58,9 +61,10 @@ impl Attester {
     /// Judges a custodian's batch. `envelope` holds the canonical bytes of its signed request.
     pub fn attest(&self, envelope: &[u8], now: Timestamp) -> Result<Attested, Refusal> {
         let envelope = Envelope::from_canonical(envelope).map_err(|_| Refusal::Malformed("envelope"))?;
+        let members = self.members.get();
         let expect = Expect {
             channel: &self.genesis.channel,
-            members: &self.genesis.members,
+            members: &members,
             role: Role::Ingest,
             recipient: &self.organisation,
             subject: SUBJECT,

@@ -6,6 +6,7 @@ pub mod check;
 mod config;
 pub mod definitions;
 mod error;
+mod members;
 mod worker;
 
 pub use config::{Config, ValidateConfig};
@@ -15,7 +16,7 @@ use anyhow::{Context, bail};
 use attest::Attester;
 use consilium_domain::genesis::Genesis;
 use consilium_fhir::{Options, Validator};
-use consilium_ledger::SigningKey;
+use consilium_ledger::{Role, SigningKey};
 use consilium_runtime::{Kit, Service, config::read_secret};
 use std::sync::Arc;
 
@@ -34,11 +35,15 @@ impl Service for Validate {
         for missing in schema.unresolved() {
             tracing::warn!(package = missing, "a package that the loaded ones build on is not loaded");
         }
+        let members = members::follow_from(&genesis, &kit, Role::Validate, &key.public())
+            .await
+            .context("`validate.signing_key_file`")?;
         let attester = Attester {
             validator: Validator::new(Arc::new(schema)),
             // Options change verdicts, so they are the same at every member: those of the release.
             options: Options::default(),
             genesis,
+            members,
             organisation: kit.common.organisation.name.clone(),
             key,
             window: config.validate.window(),
@@ -69,21 +74,12 @@ fn credentials(config: &ValidateConfig, kit: &Kit) -> anyhow::Result<(Genesis, S
     if genesis.channel != organisation.channel {
         bail!("{path} is the genesis of channel `{}`, not of `{}`", genesis.channel, organisation.channel);
     }
-    let Some(member) = genesis.member(&organisation.name) else {
-        bail!("`{}` is not a member in {path}", organisation.name);
-    };
     let text = read_secret(&config.signing_key_file).context("`validate.signing_key_file`")?;
     let mut seed = [0; 32];
     hex::decode_to_slice(text.trim(), &mut seed)
         .ok()
         .context("`validate.signing_key_file` does not hold 64 hexadecimal digits")?;
     let key = SigningKey::from_seed(seed);
-    if key.public() != member.validate {
-        bail!(
-            "`validate.signing_key_file` is not the key that {path} lists as `validate` of `{}`",
-            organisation.name
-        );
-    }
     Ok((genesis, key))
 }
 

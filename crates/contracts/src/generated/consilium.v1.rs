@@ -154,6 +154,9 @@ pub struct StateRequest {
     /// read); otherwise its newest state, which may lag.
     #[prost(bool, tag = "2")]
     pub current: bool,
+    /// With the proof of the answer; the state is then that of the block before the newest.
+    #[prost(bool, tag = "3")]
+    pub prove: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StateResponse {
@@ -170,6 +173,9 @@ pub struct StateResponse {
     pub time_ms: u64,
     #[prost(message, optional, tag = "5")]
     pub failure: ::core::option::Option<Failure>,
+    /// JSON of domain::receipt::StateProof, where asked for.
+    #[prost(bytes = "vec", tag = "6")]
+    pub proof: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeadRequest {}
@@ -203,6 +209,33 @@ pub struct BlockResponse {
     pub block: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     pub certificate: ::prost::alloc::vec::Vec<u8>,
+}
+/// A tile of the ledger log (c2sp.org/tlog-tiles), or with `entries` the bundle of the same transactions (level 0).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TileRequest {
+    #[prost(uint32, tag = "1")]
+    pub level: u32,
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// Hashes of the tile, or transactions of the bundle: 1 to 256.
+    #[prost(uint32, tag = "3")]
+    pub width: u32,
+    #[prost(bool, tag = "4")]
+    pub entries: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TileResponse {
+    /// Empty: the log is not that long, or the node does not keep blocks that old.
+    #[prost(bytes = "vec", tag = "1")]
+    pub tile: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckpointRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckpointResponse {
+    /// JSON of domain::receipt::CheckpointProof, the newest that more than two thirds have cosigned; empty: none yet.
+    #[prost(bytes = "vec", tag = "1")]
+    pub proof: ::prost::alloc::vec::Vec<u8>,
 }
 /// Published to the own organisation after each committed block.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

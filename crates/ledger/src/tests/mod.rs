@@ -10,6 +10,7 @@ mod encodings;
 mod envelopes;
 mod fixture;
 mod forgeries;
+mod log_proofs;
 mod membership;
 mod notices;
 mod receipts;

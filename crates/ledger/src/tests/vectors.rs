@@ -6,15 +6,19 @@
 
 use super::fixture::{Keys, World, org};
 use crate::checkpoint;
+use crate::log_proof;
 use crate::proof;
 use crate::receipt::{
     verify_audit_proof, verify_checkpoint_proof, verify_receipt, verify_sample_proof, verify_state_proof,
+    verify_transaction_proof,
 };
 use crate::state;
+use crate::tiles;
 use consilium_domain::governance::Action;
 use consilium_domain::merkle::{self, Inclusion};
 use consilium_domain::receipt::{
     AUDIT_FORMAT, AuditProof, CHECKPOINT_FORMAT, CheckpointProof, HexBytes, STATE_FORMAT, StateProof,
+    TRANSACTION_FORMAT, TransactionProof,
 };
 use consilium_domain::tx::AuditAnchor;
 use consilium_domain::{Digest, Height};
@@ -24,8 +28,8 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../e2e/verifier/vectors")
 }
 
-/// Name and JSON of each file.
-fn files() -> Vec<(&'static str, String)> {
+/// Name and content of each file.
+fn files() -> Vec<(String, Vec<u8>)> {
     let json = |text: serde_json::Result<String>| text.unwrap() + "\n";
     let mut world = World::new(4);
     let early = world.receipt();
@@ -90,6 +94,13 @@ fn files() -> Vec<(&'static str, String)> {
         validator_changes: changes.clone(),
     };
     let (here, gone) = (state(b"here"), state(b"gone"));
+    let transaction = TransactionProof {
+        format: TRANSACTION_FORMAT.to_owned(),
+        genesis: world.genesis.digest(),
+        transaction: audit.transaction.clone(),
+    };
+    verify_transaction_proof(&world.genesis, &transaction).unwrap();
+    let log = cosigned_log(&mut world);
     assert_eq!(late.transaction.validator_changes.len(), 3);
     verify_receipt(&world.genesis, &early, None).unwrap();
     assert_eq!(verify_receipt(&world.genesis, &late, None).unwrap().height, Height(8));
@@ -99,7 +110,7 @@ fn files() -> Vec<(&'static str, String)> {
     assert!(here.value.is_some() && gone.value.is_none());
     verify_state_proof(&world.genesis, &here).unwrap();
     verify_state_proof(&world.genesis, &gone).unwrap();
-    vec![
+    let mut files: Vec<_> = [
         ("genesis.json", json(serde_json::to_string_pretty(&world.genesis))),
         ("receipt.json", json(serde_json::to_string_pretty(&early))),
         ("receipt-after-changes.json", json(serde_json::to_string_pretty(&late))),
@@ -108,19 +119,58 @@ fn files() -> Vec<(&'static str, String)> {
         ("state-present.json", json(serde_json::to_string_pretty(&here))),
         ("state-absent.json", json(serde_json::to_string_pretty(&gone))),
         ("checkpoint.json", json(serde_json::to_string_pretty(&checkpoint))),
+        ("transaction.json", json(serde_json::to_string_pretty(&transaction))),
     ]
+    .into_iter()
+    .map(|(name, text)| (name.to_owned(), text.into_bytes()))
+    .collect();
+    files.extend(log);
+    files
+}
+
+/// The log as `consilium ledger export` writes it, grown to more than one tile.
+fn cosigned_log(world: &mut World) -> Vec<(String, Vec<u8>)> {
+    for block in 0..3 {
+        let votes: Vec<_> = (0..100)
+            .map(|i| world.vote(0, Digest::tagged("test/log", &[block, i]), 1, 1))
+            .collect();
+        world.commit(&votes);
+    }
+    let (last, _) = world.commit(&[]);
+    let lines: Vec<String> = [0, 1, 4]
+        .map(|i: usize| checkpoint::cosign(&world.keys[i].cosign, &world.keys[i].organisation, &last.header))
+        .into();
+    let proof = CheckpointProof {
+        format: CHECKPOINT_FORMAT.to_owned(),
+        genesis: world.genesis.digest(),
+        note: checkpoint::note(&checkpoint::text(&last.header), &lines),
+        certificate: world.certificate(&last, &[0, 1, 3]),
+        validator_changes: world.changes_before(last.header.height),
+        header: last.header,
+    };
+    verify_checkpoint_proof(&world.genesis, &proof).unwrap();
+    let tile = |(level, index, width)| {
+        let hashes = tiles::tile(&world.view, level, index, width).unwrap().unwrap();
+        (format!("log/tile/{}", log_proof::path(level, index, width)), hashes)
+    };
+    let mut files: Vec<_> = log_proof::tiles_of(proof.header.log_size).into_iter().map(tile).collect();
+    assert_eq!(files.len(), 3);
+    files.push(("log/checkpoint".to_owned(), proof.note.clone().into_bytes()));
+    let json = serde_json::to_string_pretty(&proof).unwrap() + "\n";
+    files.push(("log/checkpoint.json".to_owned(), json.into_bytes()));
+    files
 }
 
 #[test]
 fn proofs_given_out_are_pinned_and_stay_verifiable() {
     let bless = std::env::var("CONSILIUM_BLESS").as_deref() == Ok("1");
-    for (name, text) in files() {
-        let path = folder().join(name);
+    for (name, content) in files() {
+        let path = folder().join(&name);
         if bless {
-            std::fs::create_dir_all(folder()).unwrap();
-            std::fs::write(&path, &text).unwrap();
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &content).unwrap();
         }
-        let pinned = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(pinned == text, "`{name}` is not what it was: a new format needs a new version");
+        let pinned = std::fs::read(&path).unwrap_or_default();
+        assert!(pinned == content, "`{name}` is not what it was: a new format needs a new version");
     }
 }

@@ -385,7 +385,7 @@ impl Client {
     pub async fn state(&self, key: Vec<u8>) -> Result<StateResponse, BusError> {
         self.ask(
             &self.subjects.consensus_state(),
-            &StateRequest { key, current: true },
+            &StateRequest { key, current: true, prove: false },
             Duration::from_secs(4),
         )
         .await

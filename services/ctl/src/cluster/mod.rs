@@ -175,6 +175,14 @@ pub fn token_url(dir: &Path, org: &str) -> Result<String> {
     Ok(format!("{}/token", found.with_context(|| format!("there is no `{org}` here"))?.issuer_url()))
 }
 
+/// Address of an organisation's audit service, and the file with its officer's password.
+pub fn dashboard(dir: &Path, org: &str) -> Result<(String, PathBuf)> {
+    let layout = Layout::new(dir)?;
+    let found = layout.book()?.organisations.into_iter().find(|o| o.name == org);
+    let organisation = found.with_context(|| format!("there is no `{org}` here"))?;
+    Ok((organisation.dashboard_url(), layout.secret(org, "officer.password")))
+}
+
 /// A sample of the Prometheus text format.
 fn metric(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find(|l| l.strip_prefix(name).is_some_and(|r| r.starts_with([' ', '{'])))?;

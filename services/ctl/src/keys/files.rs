@@ -16,7 +16,7 @@ pub(super) struct KeygenArgs {
 }
 
 /// 32 random bytes of the operating system.
-pub(super) fn random() -> Result<[u8; 32]> {
+pub(crate) fn random() -> Result<[u8; 32]> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("the operating system gave no randomness")?;
     Ok(bytes)
@@ -27,7 +27,7 @@ pub(super) fn rng() -> Result<ChaCha20Rng> {
 }
 
 /// Writes a new file that only its owner may read; an existing one is never overwritten.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     if let Some(parent) = path.parent() {
@@ -50,7 +50,7 @@ pub(super) fn seed(path: &Path) -> Result<[u8; 32]> {
 }
 
 /// The private key in a file.
-pub(super) fn key(path: &Path) -> Result<SigningKey> {
+pub(crate) fn key(path: &Path) -> Result<SigningKey> {
     Ok(SigningKey::from_seed(seed(path)?))
 }
 

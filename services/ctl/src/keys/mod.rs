@@ -9,6 +9,8 @@ mod gid;
 mod guardians;
 mod init;
 
+pub(crate) use files::{key, random, write_private};
+
 use crate::output::{Exit, Output};
 use anyhow::{Context, Result};
 use clap::Subcommand;

@@ -44,7 +44,9 @@ impl Ctx {
     }
 
     fn partner(&self, organisation: &str) -> Result<OrgId, ApiError> {
-        OrgId::new(organisation).ok().filter(|o| self.app.genesis.member(o).is_some()).ok_or_else(|| {
+        let members = self.app.members.get();
+        let known = |o: &OrgId| members.iter().any(|m| m.organisation == *o);
+        OrgId::new(organisation).ok().filter(known).ok_or_else(|| {
             ApiError::new(
                 StatusCode::NOT_FOUND,
                 "not-found",
@@ -228,9 +230,10 @@ async fn ask_and_open(
         return Err(silent());
     }
     let envelope = Envelope::from_canonical(&response.envelope).map_err(|_| silent())?;
+    let members = app.members.get();
     let expect = Expect {
         channel: &app.channel,
-        members: &app.genesis.members,
+        members: &members,
         role: Role::Ingest,
         recipient: &app.organisation,
         subject,

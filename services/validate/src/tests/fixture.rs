@@ -13,6 +13,7 @@ use consilium_fhir::leaves::{LeafKind as FhirKind, leaves};
 use consilium_fhir::projection::project;
 use consilium_fhir::tape::NodeId;
 use consilium_fhir::{Limits, Options, Schema, Tape, Validator};
+use consilium_runtime::Followed;
 use consilium_ledger::SigningKey;
 use consilium_ledger::commitment::{self, Leaf};
 use consilium_ledger::envelope::seal;
@@ -88,6 +89,7 @@ pub fn attester() -> Option<Attester> {
     Some(Attester {
         validator,
         options: Options::default(),
+        members: Followed::new(genesis.members.clone()),
         genesis,
         organisation: org("riverside"),
         key: key("riverside", "validate"),
