@@ -37,17 +37,18 @@ users: [
           "consensus.state" "consensus.head" "keys.class" "keys.policy" "keys.open" "keys.erased" "audit.append" "*.ingest.exchange")
         "subscribe" (list "consensus.committed" "ingest.exchange")) | nindent 2 }}
   {{- include "consilium.nats.user" (dict "root" . "component" "validate"
-        "publish" (list "consensus.head" "audit.append")
+        "publish" (list "consensus.state" "consensus.head" "audit.append")
         "subscribe" (list "validate.check" "validate.attest" "validate.schema")) | nindent 2 }}
   {{- include "consilium.nats.user" (dict "root" . "component" "consensus"
         "publish" (list "consensus.head" "*.consensus.sync" "consensus.gossip" "consensus.committed" "audit.append")
         "subscribe" (list "consensus.submit" "consensus.find" "consensus.state" "consensus.head" "consensus.block"
-          "consensus.sync" "*.consensus.gossip")) | nindent 2 }}
+          "consensus.tile" "consensus.checkpoint" "consensus.sync" "*.consensus.gossip")) | nindent 2 }}
   {{- include "consilium.nats.user" (dict "root" . "component" "keys"
-        "publish" (list "consensus.head" "audit.append")
+        "publish" (list "consensus.state" "consensus.head" "audit.append")
         "subscribe" (list "keys.class" "keys.policy" "keys.open" "keys.erased")) | nindent 2 }}
   {{- include "consilium.nats.user" (dict "root" . "component" "audit"
-        "publish" (list "consensus.submit" "consensus.find" "consensus.state" "consensus.head" "consensus.block")
+        "publish" (list "consensus.submit" "consensus.find" "consensus.state" "consensus.head" "consensus.block"
+          "consensus.tile" "consensus.checkpoint")
         "subscribe" (list "consensus.committed" "audit.append")) | nindent 2 }}
 ]
 {{- end -}}
@@ -57,7 +58,8 @@ users: [
 {{- $prefix := printf "consilium.%s.%s" .Values.channel (include "consilium.organisation" .) -}}
 {{- $subjects := list -}}
 {{- range list "validate.check" "validate.schema" "consensus.submit" "consensus.find" "consensus.state"
-      "consensus.head" "consensus.block" "consensus.committed" "keys.class" "keys.policy" "keys.open" "keys.erased" "audit.append" -}}
+      "consensus.head" "consensus.block" "consensus.tile" "consensus.checkpoint" "consensus.committed" "keys.class"
+      "keys.policy" "keys.open" "keys.erased" "audit.append" -}}
 {{- $subjects = append $subjects (printf "%s.%s" $prefix .) -}}
 {{- end -}}
 {{ include "consilium.nats.list" $subjects }}
