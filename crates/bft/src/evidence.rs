@@ -81,13 +81,8 @@ mod tests {
         let channel = ChannelId::new("test").unwrap();
         let height = consilium_domain::Height(7);
         let vote = |block| Precommit { height, round: 2, block, validator: 3 };
-        let proposal = |pol_round| block::Proposal {
-            height,
-            round: 2,
-            pol_round,
-            block: Digest([9; 32]),
-            validator: 3,
-        };
+        let proposal =
+            |pol_round| block::Proposal { height, round: 2, pol_round, block: Digest([9; 32]), validator: 3 };
         let steps = [
             Step::Prevote(vote(None)),
             Step::Precommit(vote(Some(Digest([8; 32])))),

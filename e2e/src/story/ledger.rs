@@ -53,7 +53,8 @@ pub fn verbs(world: &mut World) -> Result<String> {
     says(ledger(world, &["evidence"])?, "none")?;
     let (log, receipt) = (world.file("log"), world.file("receipt.json"));
     let out = text(&log);
-    let exported = ledger(world, &["export", "--entries", "--out", &out, "--for", &text(&receipt)])?.good()?;
+    let exported =
+        ledger(world, &["export", "--entries", "--out", &out, "--for", &text(&receipt)])?.good()?;
     let proven = says(verify(world, &receipt, Some(&log))?, "have cosigned")?;
     says(verify(world, &log.join("checkpoint.json"), None)?, "cosigned by")?;
     let refused = forged(world, &receipt, &log)?;
@@ -76,7 +77,8 @@ pub fn verbs(world: &mut World) -> Result<String> {
 }
 
 fn newest_transaction(world: &World) -> Result<String> {
-    let height = ledger_json(world, &["status"])?.get("height").and_then(Value::as_u64).context("no height")?;
+    let height =
+        ledger_json(world, &["status"])?.get("height").and_then(Value::as_u64).context("no height")?;
     for height in (1..=height).rev() {
         let block = ledger_json(world, &["block", &height.to_string()])?;
         if let Some(id) = block.pointer("/contents/0/id").and_then(Value::as_str) {
@@ -145,14 +147,26 @@ pub fn samples(world: &mut World) -> Result<String> {
     });
     let series = world.file("series.json");
     save(&series, &posted(world, "Observation", &observation)?)?;
-    let values: String = (0..1000).map(|i| format!("{},{}\n", 1_700_000_000_000_u64 + i * 1000, 60 + i % 17)).collect();
-    let (list, kept, proof) = (world.file("values.csv"), world.file("samples.json"), world.file("sample.json"));
+    let values: String =
+        (0..1000).map(|i| format!("{},{}\n", 1_700_000_000_000_u64 + i * 1000, 60 + i % 17)).collect();
+    let (list, kept, proof) =
+        (world.file("values.csv"), world.file("samples.json"), world.file("sample.json"));
     save(&list, values.as_bytes())?;
     let key = text(&world.cluster.secret("hospital-a", "ingest.key"));
     let genesis = text(&world.cluster.genesis());
     let anchor = [
-        "anchor", &text(&list), "--series", &text(&series), "--organisation", "hospital-a", "--key", &key,
-        "--genesis", &genesis, "--out", &text(&kept),
+        "anchor",
+        &text(&list),
+        "--series",
+        &text(&series),
+        "--organisation",
+        "hospital-a",
+        "--key",
+        &key,
+        "--genesis",
+        &genesis,
+        "--out",
+        &text(&kept),
     ];
     let anchored = says(ledger(world, &anchor)?, "committed: 1000 values")?;
     ledger(world, &["sample", &text(&kept), "--index", "421", "--out", &text(&proof)])?.good()?;
@@ -191,8 +205,16 @@ fn carry(world: &World, action: &[&str], signers: &[&str]) -> Result<()> {
     for (count, hospital) in signers.iter().enumerate() {
         if count + 1 == signers.len() {
             // Not enough yet: refused, and nothing of it is there.
-            let said = ledger(world, &["submit", &file, "--organisation", "hospital-a", "--key", &key("hospital-a")])?;
-            ensure!(said.code == 2 && said.err.contains("refused"), "too few approvals: {}{}", said.out, said.err);
+            let said = ledger(
+                world,
+                &["submit", &file, "--organisation", "hospital-a", "--key", &key("hospital-a")],
+            )?;
+            ensure!(
+                said.code == 2 && said.err.contains("refused"),
+                "too few approvals: {}{}",
+                said.out,
+                said.err
+            );
         }
         let sign = ["ledger", "sign", &file, "--organisation", hospital, "--key", &key(hospital)];
         world.cluster.consilium(&sign)?.good()?;

@@ -9,8 +9,9 @@ use crate::mempool::{Fate, Pool};
 use crate::node::Shared;
 use consilium_contracts::v1::submit_response::Status;
 use consilium_contracts::v1::{
-    BlockRequest, BlockResponse, CheckpointRequest, CheckpointResponse, CommittedTx, Failure, FindRequest, FindResponse, HeadRequest, HeadResponse,
-    StateRequest, StateResponse, SubmitRequest, SubmitResponse, TileRequest, TileResponse,
+    BlockRequest, BlockResponse, CheckpointRequest, CheckpointResponse, CommittedTx, Failure, FindRequest,
+    FindResponse, HeadRequest, HeadResponse, StateRequest, StateResponse, SubmitRequest, SubmitResponse,
+    TileRequest, TileResponse,
 };
 use consilium_domain::Digest;
 use consilium_domain::receipt::HexBytes;
@@ -188,7 +189,11 @@ impl Api {
     fn tile(&self, request: &TileRequest) -> TileResponse {
         let (level, index, width) = (request.level, request.index, u64::from(request.width));
         let found = self.chain.view().and_then(|view| {
-            if request.entries { files::entries(&view, index, width) } else { files::tile(&view, level, index, width) }
+            if request.entries {
+                files::entries(&view, index, width)
+            } else {
+                files::tile(&view, level, index, width)
+            }
         });
         let tile = found.unwrap_or_else(|error| {
             log(&error);

@@ -3,8 +3,8 @@
 
 use crate::chain::{ChainError, View};
 use consilium_domain::block::Block;
-use consilium_domain::{CanonError, Canonical};
 use consilium_domain::receipt::{HexBytes, STATE_FORMAT, StateProof};
+use consilium_domain::{CanonError, Canonical};
 use consilium_ledger::proof;
 use consilium_ledger::tiles::{self, WIDTH};
 

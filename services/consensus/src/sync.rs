@@ -56,9 +56,9 @@ pub(crate) async fn serve(
             }
             if let Some(height) = cosign::asked(&incoming.payload) {
                 return match chain.view().and_then(|view| cosigner.line(&view, height)) {
-                    Ok(line) => Answer::Payload(
-                        line.map_or_else(|| vec![NONE], |l| [&[SOME], l.as_bytes()].concat()),
-                    ),
+                    Ok(line) => {
+                        Answer::Payload(line.map_or_else(|| vec![NONE], |l| [&[SOME], l.as_bytes()].concat()))
+                    }
                     Err(error) => {
                         tracing::error!(%error, "a cosignature could not be given");
                         Answer::Refused("internal")

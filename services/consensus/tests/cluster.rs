@@ -207,7 +207,12 @@ mod cluster {
         }
 
         pub async fn state(&self, i: usize, key: Vec<u8>) -> StateResponse {
-            self.ask(i, &self.subjects(i).consensus_state(), &StateRequest { key, current: true, prove: false }).await
+            self.ask(
+                i,
+                &self.subjects(i).consensus_state(),
+                &StateRequest { key, current: true, prove: false },
+            )
+            .await
         }
 
         /// A member's connection without its service, for one that does as it likes.

@@ -4,6 +4,7 @@ use crate::output::{Exit, Output};
 use anyhow::{Context, Result, bail};
 use consilium_domain::Canonical;
 use consilium_domain::genesis::Genesis;
+use consilium_domain::merkle::leaf_hash;
 use consilium_domain::receipt::{
     AUDIT_FORMAT, AuditProof, CHECKPOINT_FORMAT, CheckpointProof, RECEIPT_FORMAT, Receipt, SAMPLE_FORMAT,
     STATE_FORMAT, SampleProof, StateProof, TRANSACTION_FORMAT, TransactionProof, TxProof,
@@ -11,7 +12,6 @@ use consilium_domain::receipt::{
 use consilium_domain::record::LeafKind;
 use consilium_fhir::leaves::{LeafKind as Found, leaves};
 use consilium_fhir::{Limits, Tape};
-use consilium_domain::merkle::leaf_hash;
 use consilium_ledger::commitment::Leaf;
 use consilium_ledger::log_proof;
 use consilium_ledger::receipt::{

@@ -119,8 +119,7 @@ pub async fn changes(
 fn catalogue(app: &App, resource_type: &str) -> bool {
     // Asked of the policy itself, so that keys and decisions cannot drift apart.
     let members = app.members.get();
-    let Some(other) = members.iter().map(|m| &m.organisation).find(|o| **o != app.organisation)
-    else {
+    let Some(other) = members.iter().map(|m| &m.organisation).find(|o| **o != app.organisation) else {
         return false;
     };
     let request = Request {

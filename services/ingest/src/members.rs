@@ -28,9 +28,15 @@ pub fn read(answer: &StateResponse) -> Option<Vec<Member>> {
 ///
 /// # Errors
 /// When neither the genesis nor the ledger names the key for this organisation.
-pub async fn follow_from(genesis: &Genesis, kit: &Kit, role: Role, key: &PublicKey) -> anyhow::Result<Followed<Vec<Member>>> {
+pub async fn follow_from(
+    genesis: &Genesis,
+    kit: &Kit,
+    role: Role,
+    key: &PublicKey,
+) -> anyhow::Result<Followed<Vec<Member>>> {
     let organisation = &kit.common.organisation.name;
-    let named = |members: &[Member]| members.iter().any(|m| m.organisation == *organisation && role.key(m) == *key);
+    let named =
+        |members: &[Member]| members.iter().any(|m| m.organisation == *organisation && role.key(m) == *key);
     let subject = kit.subjects.consensus_state();
     let members = Followed::new(genesis.members.clone());
     if !named(&genesis.members) {
@@ -44,6 +50,8 @@ pub async fn follow_from(genesis: &Genesis, kit: &Kit, role: Role, key: &PublicK
         }
         members.set(now);
     }
-    follow::follow(kit, subject.into(), request(), PERIOD, members.clone(), |answer: StateResponse| read(&answer));
+    follow::follow(kit, subject.into(), request(), PERIOD, members.clone(), |answer: StateResponse| {
+        read(&answer)
+    });
     Ok(members)
 }

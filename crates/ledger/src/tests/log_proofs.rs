@@ -35,7 +35,8 @@ fn every_leaf_is_proven_whatever_the_size_of_the_log() {
     for size in [1, 2, 3, 255, 256, 257, 511, 512, 600, 65_535, 65_536, 65_537, 66_000] {
         let leaves = leaves(size);
         let (all, top) = (tiles(&leaves), root(&leaves));
-        for index in [0, 1, 2, size / 3, size / 2, size.saturating_sub(257), size.saturating_sub(2), size - 1] {
+        for index in [0, 1, 2, size / 3, size / 2, size.saturating_sub(257), size.saturating_sub(2), size - 1]
+        {
             if let Some(leaf) = leaves.get(usize::try_from(index).unwrap()) {
                 assert_eq!(check(&all, size, &top, index, leaf), Ok(()), "{index} of {size}");
             }

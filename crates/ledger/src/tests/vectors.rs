@@ -131,9 +131,8 @@ fn files() -> Vec<(String, Vec<u8>)> {
 /// The log as `consilium ledger export` writes it, grown to more than one tile.
 fn cosigned_log(world: &mut World) -> Vec<(String, Vec<u8>)> {
     for block in 0..3 {
-        let votes: Vec<_> = (0..100)
-            .map(|i| world.vote(0, Digest::tagged("test/log", &[block, i]), 1, 1))
-            .collect();
+        let votes: Vec<_> =
+            (0..100).map(|i| world.vote(0, Digest::tagged("test/log", &[block, i]), 1, 1)).collect();
         world.commit(&votes);
     }
     let (last, _) = world.commit(&[]);

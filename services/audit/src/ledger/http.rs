@@ -49,7 +49,8 @@ fn shown(found: anyhow::Result<Value>) -> HttpResponse {
 
 fn unavailable(error: &anyhow::Error) -> HttpResponse {
     tracing::warn!(error = %format!("{error:#}"), "the ledger could not be shown");
-    let text = format!("the organisation's consensus service gave no answer ({error:#}): look whether it runs");
+    let text =
+        format!("the organisation's consensus service gave no answer ({error:#}): look whether it runs");
     problem(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
@@ -169,13 +170,15 @@ fn transaction(bytes: &[u8]) -> Value {
 /// The proof file of the transaction whose id a path names.
 async fn find(app: &App, id: &str) -> Result<TransactionProof, HttpResponse> {
     let Some(id) = hex::decode(id).ok().and_then(|bytes| Digest::from_slice(&bytes)) else {
-        let text = "a transaction id has 64 hexadecimal digits: `consilium ledger blocks` and a receipt name some";
+        let text =
+            "a transaction id has 64 hexadecimal digits: `consilium ledger blocks` and a receipt name some";
         return Err(problem(StatusCode::BAD_REQUEST, text));
     };
     match app.ledger.find(&id).await {
         Err(error) => Err(unavailable(&error)),
         Ok(None) => {
-            let text = "no such transaction is committed as far as this node knows; it may be of another channel";
+            let text =
+                "no such transaction is committed as far as this node knows; it may be of another channel";
             Err(not_there(text))
         }
         Ok(Some(transaction)) => Ok(TransactionProof {
@@ -285,7 +288,10 @@ fn piece(found: &Found) -> Value {
 /// other site's form can send one with the officer's sign-in.
 async fn submit(app: web::Data<App>, request: HttpRequest, tx: web::Bytes) -> HttpResponse {
     if actix_web::HttpMessage::content_type(&request) != "application/octet-stream" {
-        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the transaction as application/octet-stream");
+        return problem(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the transaction as application/octet-stream",
+        );
     }
     let id = tx_id(&tx);
     match app.ledger.submit(tx.to_vec()).await {

@@ -199,7 +199,11 @@ fn health(app: &App, facts: &Facts, members: &[MemberRow]) -> Vec<Step> {
     let seconds = age.as_millis().div_ceil(1000);
     let ago = words::counted(u64::try_from(seconds).unwrap_or(u64::MAX), "second");
     let mut steps = vec![if fresh {
-        Step { good: true, title: "The members agree", text: format!("The newest block is at most {ago} old.") }
+        Step {
+            good: true,
+            title: "The members agree",
+            text: format!("The newest block is at most {ago} old."),
+        }
     } else {
         let text = format!(
             "The newest block is {ago} old. Until there is a newer one, records of other organisations are not opened here; the own ones are."

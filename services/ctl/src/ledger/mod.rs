@@ -83,7 +83,9 @@ impl At {
     fn desk(&self) -> Result<Desk> {
         let (base, file) = match (&self.at, &self.password_file) {
             (Some(at), Some(file)) => (at.clone(), file.clone()),
-            (Some(_), None) => bail!("give `--password-file` with the password of the officer, beside `--at`"),
+            (Some(_), None) => {
+                bail!("give `--password-file` with the password of the officer, beside `--at`")
+            }
             (None, given) => {
                 let (base, own) = crate::cluster::dashboard(&self.dir, &self.org)?;
                 (base, given.clone().unwrap_or(own))
@@ -125,7 +127,9 @@ fn good(answer: Answer) -> Result<Answer> {
     }
     let told = answer.json().ok();
     match (answer.status, told.as_ref().and_then(|v| v.get("error")).and_then(Value::as_str)) {
-        (401, _) => bail!("the audit service does not know this officer: check `--officer` and `--password-file`"),
+        (401, _) => {
+            bail!("the audit service does not know this officer: check `--officer` and `--password-file`")
+        }
         (_, Some(text)) => bail!("{text}"),
         (status, None) => bail!("the audit service answered {status}"),
     }

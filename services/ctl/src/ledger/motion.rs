@@ -128,8 +128,7 @@ pub(super) fn propose(args: &ProposeArgs, out: &mut Output) -> Result<Exit> {
                     .and_then(|bytes| Digest::from_slice(&bytes))
                     .context("`--grounds` is a transaction id: 64 hexadecimal digits")?,
             };
-            let sanction =
-                Sanction { organisation: a.organisation.clone(), until: Height(a.until), grounds };
+            let sanction = Sanction { organisation: a.organisation.clone(), until: Height(a.until), grounds };
             (Action::Sanction(sanction), &a.paper)
         }
     };
@@ -153,9 +152,12 @@ pub(super) fn propose(args: &ProposeArgs, out: &mut Output) -> Result<Exit> {
     save(&paper.out, &file)?;
     let need = status.get("quorum").and_then(Value::as_u64).unwrap_or(0);
     let more = format!("{need} organisations must sign it: `consilium ledger sign {}`", paper.out.display());
-    out.result(&format!("motion {}: {text}\n{more}", file.governance.motion.sequence), &json!({
-        "out": paper.out, "sequence": file.governance.motion.sequence, "text": text, "needed": need,
-    }));
+    out.result(
+        &format!("motion {}: {text}\n{more}", file.governance.motion.sequence),
+        &json!({
+            "out": paper.out, "sequence": file.governance.motion.sequence, "text": text, "needed": need,
+        }),
+    );
     Ok(Exit::Good)
 }
 
@@ -231,5 +233,6 @@ fn load(path: &Path) -> Result<File> {
 }
 
 fn save(path: &Path, file: &File) -> Result<()> {
-    std::fs::write(path, serde_json::to_vec_pretty(file)?).with_context(|| format!("write {}", path.display()))
+    std::fs::write(path, serde_json::to_vec_pretty(file)?)
+        .with_context(|| format!("write {}", path.display()))
 }

@@ -68,8 +68,10 @@ pub(super) struct SampleArgs {
 
 pub(super) fn anchor(args: &AnchorArgs, out: &mut Output) -> Result<Exit> {
     let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("read {}", path.display()));
-    let receipt: Receipt = serde_json::from_slice(&read(&args.series)?).context("`--series` is no receipt")?;
-    let genesis: Genesis = serde_json::from_slice(&read(&args.genesis)?).context("`--genesis` is no genesis")?;
+    let receipt: Receipt =
+        serde_json::from_slice(&read(&args.series)?).context("`--series` is no receipt")?;
+    let genesis: Genesis =
+        serde_json::from_slice(&read(&args.genesis)?).context("`--genesis` is no genesis")?;
     let text = String::from_utf8(read(&args.values)?).context("the values are not text")?;
     let values = text
         .lines()
@@ -80,7 +82,9 @@ pub(super) fn anchor(args: &AnchorArgs, out: &mut Output) -> Result<Exit> {
                 let (time, value) = line.split_once(',')?;
                 Some((Timestamp(time.trim().parse().ok()?), value.trim()))
             };
-            parse().with_context(|| format!("line {number}: expected milliseconds since 1970, a comma, a number"))
+            parse().with_context(|| {
+                format!("line {number}: expected milliseconds since 1970, a comma, a number")
+            })
         })
         .collect::<Result<Vec<_>>>()?;
     let desk = args.at.desk()?;
