@@ -142,7 +142,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 pub fn samples(world: &mut World) -> Result<String> {
     let observation = json!({
         "resourceType": "Observation", "status": "final",
-        "code": { "coding": [{ "system": "http://loinc.org", "code": "8867-4" }] },
+        "code": { "text": "heart rate of a wearable device" },
         "valueQuantity": { "value": 60, "unit": "/min", "system": "http://unitsofmeasure.org", "code": "/min" }
     });
     let series = world.file("series.json");
