@@ -222,6 +222,7 @@ def checkpoint(genesis, p):
     return f"the log has {h['log_size']} transactions, cosigned by {len(signers)}"
 
 def any_transaction(genesis, p):
+    need(set(p) == {"format", "genesis", "transaction"}, "format: there is more than a transaction")
     body = Reader(raw(p["transaction"]["tx"])[:-64])
     body.text()
     kind = body.num(1)
