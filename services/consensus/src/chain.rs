@@ -3,7 +3,7 @@
 
 use consilium_bft::Body;
 use consilium_bft::wire::SyncResponse;
-use consilium_domain::block::{Block, CommitCertificate};
+use consilium_domain::block::{Block, CommitCertificate, Header};
 use consilium_domain::genesis::Genesis;
 use consilium_domain::merkle::Levels;
 use consilium_domain::port::kv::{Kv, KvError, KvView, Pair, Write};
@@ -44,6 +44,8 @@ const SIGNS_FROM: &[u8] = b"chain/signs-from";
 const UNFINISHED: &[u8] = b"chain/unfinished";
 /// Writes of a snapshot in one batch.
 const PIECE: usize = 20_000;
+/// Height of the oldest block that is kept (eight octets, big-endian); absent while all since genesis are.
+const OLDEST: &[u8] = b"chain/oldest";
 /// Version of the keys below.
 const VERSION: &[u8] = b"3";
 
@@ -53,6 +55,18 @@ fn block_key(height: u64) -> Vec<u8> {
 
 fn certificate_key(height: u64) -> Vec<u8> {
     [&b"chain/certificate/"[..], &height.to_be_bytes()].concat()
+}
+
+/// Header and certificate of a block that announced other members: kept when blocks are deleted, for every proof about
+/// a later block carries them.
+fn change_key(height: u64) -> Vec<u8> {
+    [&b"chain/change/"[..], &height.to_be_bytes()].concat()
+}
+
+fn announcement(header: &Header, certificate: &CommitCertificate) -> Vec<u8> {
+    let mut out = Encoder::default();
+    out.value(header).value(certificate);
+    out.into_bytes()
 }
 
 fn tx_key(id: &Digest) -> Vec<u8> {
@@ -139,12 +153,13 @@ impl View {
         let ledger = self.ledger()?;
         let mut changes = Vec::new();
         for at in ledger.changes_before(height)? {
-            let missing = || ChainError::Broken("block", CanonError::Truncated("block"));
-            let block = self.block_bytes(at.0)?.ok_or_else(missing)?;
-            let block = Block::from_canonical(&block).map_err(|e| ChainError::Broken("block", e))?;
+            let broken = |e| ChainError::Broken("change of the members", e);
+            let missing = || broken(CanonError::Truncated("change"));
+            let bytes = self.0.get(&change_key(at.0))?.ok_or_else(missing)?;
+            let mut input = Decoder::new(&bytes);
             changes.push(ValidatorChange {
-                header: block.header,
-                certificate: self.certificate(at.0)?.ok_or_else(missing)?,
+                header: input.value().map_err(broken)?,
+                certificate: input.value().map_err(broken)?,
                 members: ledger.members_at(at.next())?.ok_or_else(missing)?,
             });
         }
@@ -222,6 +237,10 @@ impl Chain {
     ) -> Result<(), ChainError> {
         let height = applied.height.0;
         let mut writes = applied.writes;
+        if applied.members_change {
+            let block = Block::from_canonical(body).map_err(|e| ChainError::Broken("block", e))?;
+            writes.push(Write::Put(change_key(height), announcement(&block.header, certificate)));
+        }
         writes.push(Write::Put(block_key(height), body.to_vec()));
         writes.push(Write::Put(certificate_key(height), certificate.to_canonical()));
         for (index, outcome) in (0_u32..).zip(&applied.outcomes) {
@@ -232,13 +251,15 @@ impl Chain {
         Ok(self.kv.write(&writes, false)?)
     }
 
-    /// Puts a state in the place of the genesis state, with the block that led to it. Durable when this returns; a
+    /// Puts a state in the place of the genesis state, with the block that led to it and all changes of the members up
+    /// to it. Durable when this returns; a
     /// crash in between leaves a store that [`Chain::open`] refuses as [`ChainError::Unfinished`].
     pub fn install(
         &self,
         body: &[u8],
         certificate: &CommitCertificate,
         applied: Applied,
+        changes: &[ValidatorChange],
     ) -> Result<(), ChainError> {
         self.kv.write(&[Write::Put(UNFINISHED.to_vec(), Vec::new())], true)?;
         let (from, mut to) =
@@ -255,11 +276,16 @@ impl Chain {
             self.kv.write(piece, false)?;
         }
         let height = applied.height.0;
-        let last = [
+        let announced = |c: &ValidatorChange| {
+            Write::Put(change_key(c.header.height.0), announcement(&c.header, &c.certificate))
+        };
+        let mut last: Vec<Write> = changes.iter().map(announced).collect();
+        last.extend([
             Write::Put(block_key(height), body.to_vec()),
             Write::Put(certificate_key(height), certificate.to_canonical()),
+            Write::Put(OLDEST.to_vec(), height.to_be_bytes().to_vec()),
             Write::Delete(UNFINISHED.to_vec()),
-        ];
+        ]);
         Ok(self.kv.write(&last, true)?)
     }
 

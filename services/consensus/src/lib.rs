@@ -15,6 +15,7 @@ pub mod cosign;
 pub mod evidence;
 pub mod fresh;
 pub mod log;
+pub mod members;
 pub mod mempool;
 pub mod metrics;
 pub mod node;
@@ -30,6 +31,7 @@ use crate::api::Api;
 use crate::chain::Chain;
 use crate::cosign::Cosigner;
 use crate::evidence::Reporter;
+use crate::members::Members;
 use crate::mempool::Pool;
 use crate::metrics::Metrics;
 use crate::node::{Event, Node, Outside, Parts, Shared};
@@ -112,8 +114,9 @@ impl Service for Consensus {
         api.serve(&kit).await?;
         if chain.new {
             ready.not_ready("looking for a snapshot of the state");
-            let (channel, set) = (&genesis.channel, genesis.validators());
-            if let Some(height) = snapshot::join(&kit, &chain, channel, &set).await? {
+            let mut members = Members::known(&genesis, &chain)?;
+            members.ask(&kit).await;
+            if let Some(height) = snapshot::join(&kit, &chain, &members).await? {
                 tracing::info!(height, "the state was loaded from a snapshot");
             }
         }

@@ -5,11 +5,12 @@
 //! have the root that the header of the next block certifies.
 
 use crate::chain::{Chain, ChainError, View};
+use crate::members::{self, Members};
 use crate::sync::{self, PATIENCE};
 use anyhow::{Context, bail, ensure};
-use consilium_domain::block::{Block, CommitCertificate, ValidatorSet};
+use consilium_domain::block::{Block, CommitCertificate};
 use consilium_domain::port::kv::KvError;
-use consilium_domain::{CanonError, Canonical, ChannelId, Digest, Height, OrgId, canonical_struct};
+use consilium_domain::{CanonError, Canonical, Digest, Height, OrgId, canonical_struct};
 use consilium_ledger::snapshot::{
     Gather, Leaf, chunk_digest, decode_chunk, encode_chunk, restore, value_range,
 };
@@ -137,13 +138,21 @@ impl Snapshots {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ask {
     Manifest,
-    Chunk { height: u64, index: u32 },
+    Chunk {
+        height: u64,
+        index: u32,
+    },
+    /// Changes of the members above a height.
+    Changes {
+        after: u64,
+    },
 }
 
 impl Ask {
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         match self {
             Self::Manifest => vec![b'm'],
+            Self::Changes { after } => [&b"v"[..], &after.to_be_bytes()].concat(),
             Self::Chunk { height, index } => {
                 [&b"c"[..], &height.to_be_bytes(), &index.to_be_bytes()].concat()
             }
@@ -153,6 +162,7 @@ impl Ask {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first()? {
             (b'm', []) => Some(Self::Manifest),
+            (b'v', after) => Some(Self::Changes { after: u64::from_be_bytes(after.try_into().ok()?) }),
             (b'c', rest) => {
                 let (height, index) = rest.split_first_chunk::<8>()?;
                 let index = u32::from_be_bytes(index.try_into().ok()?);
@@ -162,11 +172,18 @@ impl Ask {
         }
     }
 
-    pub(crate) fn answer(self, snapshots: &Snapshots) -> Option<Vec<u8>> {
-        match self {
+    pub(crate) fn answer(self, snapshots: &Snapshots, chain: &Chain) -> Result<Option<Vec<u8>>, ChainError> {
+        Ok(match self {
             Self::Manifest => snapshots.newest(),
             Self::Chunk { height, index } => snapshots.chunk(height, index),
-        }
+            Self::Changes { after } => {
+                let view = chain.view()?;
+                let next = view.ledger()?.head().height.next();
+                let mut changes = view.changes_before(next)?;
+                changes.retain(|c| c.header.height.0 > after);
+                Some(members::encode(&changes))
+            }
+        })
     }
 }
 
@@ -174,15 +191,10 @@ impl Ask {
 ///
 /// # Errors
 /// When the store fails. Members that answer wrongly are passed over.
-pub async fn join(
-    kit: &Kit,
-    chain: &Chain,
-    channel: &ChannelId,
-    set: &ValidatorSet,
-) -> anyhow::Result<Option<u64>> {
+pub async fn join(kit: &Kit, chain: &Chain, members: &Members) -> anyhow::Result<Option<u64>> {
     let me = &kit.common.organisation.name;
     let mut offers: BTreeMap<Manifest, Vec<OrgId>> = BTreeMap::new();
-    for org in set.validators.iter().map(|v| v.organisation.clone()).filter(|org| org != me) {
+    for org in members.newest().iter().map(|m| m.organisation.clone()).filter(|org| org != me) {
         let subject = kit.subjects.at(&org).consensus_sync();
         let asked = kit.bus.request(&subject, Ask::Manifest.to_bytes(), Duration::from_secs(1)).await;
         if let Ok(answer) = asked
@@ -198,7 +210,7 @@ pub async fn join(
     for (manifest, peers) in offers.into_iter().rev() {
         let height = manifest.height.0;
         tracing::info!(height, chunks = manifest.chunks.len(), peers = peers.len(), "loading a snapshot");
-        match load(kit, chain, channel, set, &manifest, &peers).await {
+        match load(kit, chain, members, &manifest, &peers).await {
             Ok(()) => return Ok(Some(height)),
             // A store that fails is no member's fault.
             Err(error) if error.is::<ChainError>() || error.is::<KvError>() => return Err(error),
@@ -211,8 +223,7 @@ pub async fn join(
 async fn load(
     kit: &Kit,
     chain: &Chain,
-    channel: &ChannelId,
-    set: &ValidatorSet,
+    members: &Members,
     manifest: &Manifest,
     peers: &[OrgId],
 ) -> anyhow::Result<()> {
@@ -228,9 +239,7 @@ async fn load(
                 continue;
             };
             let Ok(block) = Block::from_canonical(&response.body) else { continue };
-            // A set that has changed since genesis is not known here yet: then no header verifies.
-            if consilium_ledger::certificate::verify(channel, set, &block.header, &response.certificate)
-                .is_ok()
+            if members.verify(&block.header, &response.certificate).is_ok()
                 && block.header.height.0 == height
                 && crate::chain::identify(&response.body) == Some(response.certificate.block)
             {
@@ -242,6 +251,7 @@ async fn load(
     let (_, next, _) = certified(height + 1).await?;
     let (body, _, certificate) = certified(height).await?;
     ensure!(next.header.previous == certificate.block, "the next block does not follow");
+    let start = kit.clock.monotonic();
     let mut leaves = Vec::new();
     let fetches = manifest.chunks.clone().into_iter().enumerate().map(|(index, digest)| async move {
         for attempt in 0..peers.len() * 2 {
@@ -259,7 +269,18 @@ async fn load(
     while let Some(chunk) = fetched.next().await {
         leaves.extend(chunk?);
     }
+    let (count, got) = (leaves.len(), kit.clock.monotonic());
     let applied = restore(leaves, &manifest.frontier, &next.header)?;
-    chain.install(&body, &certificate, applied)?;
+    let verified = kit.clock.monotonic();
+    let before: Vec<_> = members.changes().iter().filter(|c| c.header.height.0 <= height).cloned().collect();
+    chain.install(&body, &certificate, applied, &before)?;
+    let seconds = |from: Duration, to: Duration| (to - from).as_secs_f64();
+    tracing::info!(
+        leaves = count,
+        fetched_s = seconds(start, got),
+        verified_s = seconds(got, verified),
+        installed_s = seconds(verified, kit.clock.monotonic()),
+        "loaded a snapshot"
+    );
     Ok(())
 }

@@ -6,13 +6,15 @@
 
 use crate::chain::Chain;
 use crate::cosign::{self, Cosigner};
+use crate::members::Members;
 use crate::node::Shared;
 use crate::snapshot::{Ask, Snapshots};
 use anyhow::Context;
 use consilium_bft::rejoin::first_safe_height;
 use consilium_bft::wire::SyncResponse;
-use consilium_domain::block::{Block, ValidatorSet};
-use consilium_domain::{Canonical, ChannelId, OrgId};
+use consilium_domain::block::Block;
+use consilium_domain::genesis::validators_of;
+use consilium_domain::{Canonical, OrgId};
 use consilium_runtime::{Answer, Kit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,10 +68,15 @@ pub(crate) async fn serve(
                 };
             }
             if let Some(ask) = Ask::from_bytes(&incoming.payload).filter(|_| incoming.payload.len() != 8) {
-                let found = ask.answer(&snapshots);
-                return Answer::Payload(
-                    found.map_or_else(|| vec![NONE], |b| [&[SOME], b.as_slice()].concat()),
-                );
+                return match ask.answer(&snapshots, &chain) {
+                    Ok(found) => Answer::Payload(
+                        found.map_or_else(|| vec![NONE], |b| [&[SOME], b.as_slice()].concat()),
+                    ),
+                    Err(error) => {
+                        tracing::error!(%error, "a sync request could not be answered");
+                        Answer::Refused("internal")
+                    }
+                };
             }
             match <[u8; 8]>::try_from(incoming.payload.as_slice()).map(u64::from_be_bytes) {
                 Err(_) => Answer::Refused("undecodable"),

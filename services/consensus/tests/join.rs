@@ -1,0 +1,269 @@
+//! A member that joins from nothing when the members have changed since genesis: it follows the chain of sets to the
+//! newest snapshot, takes part, and makes proofs of its own that lead back to genesis.
+
+#[cfg(test)]
+mod consortium {
+    use consilium_consensus::chain::Chain;
+    use consilium_consensus::snapshot::Snapshots;
+    use consilium_consensus::wal::Wal;
+    use consilium_consensus::{Config, Consensus};
+    use consilium_contracts::v1::submit_response::Status;
+    use consilium_contracts::v1::{
+        CommittedTx, FindRequest, FindResponse, HeadRequest, HeadResponse, SubmitRequest, SubmitResponse,
+    };
+    use consilium_contracts::{Message, Participant};
+    use consilium_domain::block::{CommitCertificate, CommitSignature, Precommit};
+    use consilium_domain::genesis::{Genesis, Member, Params};
+    use consilium_domain::governance::{Action, Governance, Motion};
+    use consilium_domain::tx::{ProfileVote, TxBody, UnsignedTx, tx_id};
+    use consilium_domain::{Canonical, ChannelId, Clock, Digest, Height, OrgId};
+    use consilium_ledger::SigningKey;
+    use consilium_runtime::{Entropy, Kit, MemoryHub, Service, SystemClock};
+    use consilium_store::FjallKv;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    pub const FOUNDERS: usize = 4;
+    const CONSENSUS: u8 = 1;
+    const GOVERNANCE: u8 = 5;
+    /// A key of the second generation.
+    const ROTATED: u8 = 100;
+
+    pub fn org(i: usize) -> OrgId {
+        OrgId::new(format!("org-{i}")).unwrap()
+    }
+
+    fn channel() -> ChannelId {
+        ChannelId::new("test").unwrap()
+    }
+
+    fn seed(org: usize, role: u8) -> [u8; 32] {
+        let mut seed = [role; 32];
+        seed[0] = u8::try_from(org + 1).unwrap();
+        seed
+    }
+
+    fn key(org: usize, role: u8) -> SigningKey {
+        SigningKey::from_seed(seed(org, role))
+    }
+
+    pub fn member(i: usize, consensus: u8) -> Member {
+        Member {
+            organisation: org(i),
+            consensus: key(i, consensus).public(),
+            validate: key(i, 2).public(),
+            ingest: key(i, 3).public(),
+            audit: key(i, 4).public(),
+            governance: key(i, GOVERNANCE).public(),
+            cosign: key(i, 6).public(),
+            authority: Vec::new(),
+        }
+    }
+
+    /// A vote on a schema: the simplest transaction.
+    pub fn vote(sender: usize, schema: &str, round: u64) -> Vec<u8> {
+        let schema = Digest::tagged("test", schema.as_bytes());
+        let body = TxBody::ProfileVote(ProfileVote { schema, admit: 1, activates: Height(0), round });
+        let unsigned = UnsignedTx { sender: org(sender), body };
+        key(sender, GOVERNANCE).sign_tx(&channel(), unsigned).to_canonical()
+    }
+
+    fn motion(sequence: u64, action: Action) -> Vec<u8> {
+        let motion = Motion { sequence, expires: Height(1_000), action };
+        let approve = |i: usize| key(i, GOVERNANCE).approve(&channel(), &org(i), &motion);
+        let approvals = (0..FOUNDERS).map(approve).collect();
+        let body = TxBody::Governance(Governance { motion: motion.clone(), approvals });
+        key(0, GOVERNANCE).sign_tx(&channel(), UnsignedTx { sender: org(0), body }).to_canonical()
+    }
+
+    /// Five organisations, four of them founders, on a chain of 700 blocks: organisation 4 is admitted at height 12,
+    /// organisation 1 has another key for votes from height 202 on. There is a snapshot of height 600.
+    pub struct Consortium {
+        pub hub: MemoryHub,
+        pub folder: PathBuf,
+        pub genesis: Genesis,
+        pub clients: Vec<Option<(Kit, Kit)>>,
+        clock: Arc<SystemClock>,
+    }
+
+    impl Consortium {
+        pub fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("consilium-{}-{name}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            let clock = Arc::new(SystemClock::new());
+            let genesis = Genesis {
+                channel: channel(),
+                time: clock.now(),
+                members: (0..FOUNDERS).map(|i| member(i, CONSENSUS)).collect(),
+                schemas: Vec::new(),
+                params: Params { heartbeat_ms: 100, ..Params::default() },
+            };
+            std::fs::write(folder.join("genesis.json"), serde_json::to_vec(&genesis).unwrap()).unwrap();
+            let clients = (0..=FOUNDERS).map(|_| None).collect();
+            let new = Self { hub: MemoryHub::new(), folder, genesis, clients, clock };
+            new.make_chain();
+            new
+        }
+
+        pub fn data(&self, i: usize) -> PathBuf {
+            self.folder.join(org(i).as_str()).join("data")
+        }
+
+        /// What the founders would have agreed on, executed and certified in the name of all members of each height.
+        fn make_chain(&self) {
+            let data = self.data(0);
+            std::fs::create_dir_all(&data).unwrap();
+            let chain =
+                Chain::open(Arc::new(FjallKv::open(&data.join("kv")).unwrap()), &self.genesis).unwrap();
+            for height in 1..=700_u64 {
+                let txs = match height {
+                    5 => vec![vote(0, "before all changes", 1)],
+                    10 => vec![motion(1, Action::Admit(member(FOUNDERS, CONSENSUS)))],
+                    200 => vec![motion(2, Action::Rotate(member(1, ROTATED)))],
+                    _ => Vec::new(),
+                };
+                let view = chain.view().unwrap();
+                let ledger = view.ledger().unwrap();
+                let now = self.genesis.time;
+                let built = ledger.build_block(&org(0), &txs, now, &|_| true).unwrap();
+                assert!(built.dropped.is_empty(), "{:?}", built.dropped);
+                let (of, block) = (built.block.header.height, built.block.id());
+                let set = ledger.validators();
+                let signatures = set.validators.iter().zip(0_u16..).map(|(v, validator)| {
+                    let vote = Precommit { height: of, round: 0, block: Some(block), validator };
+                    let i = (0..=FOUNDERS).find(|i| org(*i) == v.organisation).unwrap();
+                    let generations = [CONSENSUS, ROTATED].map(|role| key(i, role));
+                    let key = generations.iter().find(|k| k.public() == v.key).unwrap();
+                    CommitSignature { validator, signature: key.sign(&vote.signing_bytes(&channel())) }
+                });
+                let signatures = signatures.collect();
+                let certificate = CommitCertificate { height: of, round: 0, block, signatures };
+                chain.commit(&built.block.to_canonical(), &certificate, built.applied).unwrap();
+                if height == 600 {
+                    Snapshots::new(&data).make(&chain.view().unwrap()).unwrap();
+                }
+            }
+            chain.persist().unwrap();
+            drop(chain);
+            drop(Wal::open(&data.join("wal")).unwrap());
+            for i in 1..FOUNDERS {
+                let folder = self.data(i);
+                std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+                let copied =
+                    std::process::Command::new("cp").arg("-r").arg(&data).arg(&folder).status().unwrap();
+                assert!(copied.success());
+            }
+        }
+
+        pub fn start(&mut self, i: usize) {
+            let own = self.folder.join(org(i).as_str());
+            std::fs::create_dir_all(&own).unwrap();
+            let role = if i == 1 { ROTATED } else { CONSENSUS };
+            std::fs::write(own.join("key"), hex::encode(seed(i, role))).unwrap();
+            let text = format!(
+                "data_dir = {:?}\ngenesis_file = {:?}\nkey_file = {:?}\n\
+                 [organisation]\nname = \"{}\"\nchannel = \"test\"\n\
+                 [bus]\nurl = \"nats://127.0.0.1:1\"\nuser = \"x\"\npassword_file = \"/x\"\n\
+                 [health]\nlisten = \"127.0.0.1:0\"\n",
+                self.data(i),
+                self.folder.join("genesis.json"),
+                own.join("key"),
+                org(i)
+            );
+            let (common, config) = consilium_runtime::config::parse::<Config>(&text).unwrap();
+            let kit = |p| {
+                let clock = Arc::clone(&self.clock) as _;
+                Kit::in_memory(&self.hub, p, common.clone(), clock, Entropy::system()).unwrap()
+            };
+            let (kit, client) = (kit(Participant::Consensus), kit(Participant::Ingest));
+            tokio::spawn(Consensus::run(config, kit.clone()));
+            self.clients[i] = Some((kit, client));
+        }
+
+        async fn ask<Q: Message, A: Message + Default>(&self, i: usize, subject: &str, request: &Q) -> A {
+            let (_, client) = self.clients[i].as_ref().unwrap();
+            for _ in 0..600 {
+                match client.bus.request_message(subject, request, Duration::from_secs(60)).await {
+                    Ok(answer) => return answer,
+                    Err(e) if e.is_transient() => tokio::time::sleep(Duration::from_millis(50)).await,
+                    Err(e) => panic!("{e}"),
+                }
+            }
+            panic!("nobody answers at {subject}");
+        }
+
+        pub async fn commit(&self, i: usize, tx: Vec<u8>) -> CommittedTx {
+            let subject = self.clients[i].as_ref().unwrap().1.subjects.consensus_submit();
+            let response: SubmitResponse =
+                self.ask(i, &subject, &SubmitRequest { tx, wait_ms: 50_000 }).await;
+            assert_eq!(response.status(), Status::Committed, "{:?}", response.failure);
+            response.committed.unwrap()
+        }
+
+        pub async fn height(&self, i: usize) -> u64 {
+            let subject = self.clients[i].as_ref().unwrap().1.subjects.consensus_head();
+            let head: HeadResponse = self.ask(i, &subject, &HeadRequest {}).await;
+            head.height
+        }
+
+        pub async fn has(&self, i: usize, tx: &[u8]) -> bool {
+            let subject = self.clients[i].as_ref().unwrap().1.subjects.consensus_find();
+            let request = FindRequest { tx_id: tx_id(tx).0.to_vec() };
+            let found: FindResponse = self.ask(i, &subject, &request).await;
+            found.committed.is_some()
+        }
+
+        pub async fn reach(&self, i: usize, height: u64) {
+            for _ in 0..1200 {
+                if self.height(i).await >= height {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            panic!("node {i} does not reach height {height}");
+        }
+    }
+
+    impl Drop for Consortium {
+        fn drop(&mut self) {
+            for (kit, _) in self.clients.iter().flatten() {
+                kit.shutdown.trigger();
+            }
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+use consilium_domain::receipt::TxProof;
+use consortium::{Consortium, FOUNDERS, org, vote};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_admitted_after_genesis_joins_by_a_snapshot_behind_two_changes_of_the_members() {
+    let mut net = Consortium::new("join");
+    for i in 0..FOUNDERS {
+        net.start(i);
+    }
+    // Five members, four of them here: the chain goes on, one of them with its second key.
+    net.reach(0, 702).await;
+    net.start(FOUNDERS);
+    // Past the heights at which a node without a memory is silent.
+    let height = net.height(0).await;
+    net.reach(FOUNDERS, height + 5).await;
+    let proof =
+        TxProof::try_from(net.commit(FOUNDERS, vote(FOUNDERS, "after all changes", 1)).await).unwrap();
+    assert_eq!(proof.validator_changes.len(), 2, "a proof made by the new node has the whole chain of sets");
+    let members = consilium_ledger::receipt::verify_header(
+        &net.genesis,
+        &proof.header,
+        &proof.certificate,
+        &proof.validator_changes,
+    );
+    assert!(members.unwrap().iter().any(|m| m.organisation == org(FOUNDERS)));
+    let old = vote(0, "before all changes", 1);
+    assert!(
+        net.has(0, &old).await && !net.has(FOUNDERS, &old).await,
+        "it came by the snapshot, not by the blocks"
+    );
+}
