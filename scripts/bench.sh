@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds and runs benchmarks; each writes bench/NAME.json in cargo's target folder and prints it as a table:
 #
-#   scripts/bench.sh [NAME...]      all without names
+#   scripts/bench.sh [NAME...]      all without names, but for `ledger-join` and `ledger-restart`: they make a chain of
+#                                   100,000 blocks with a million batches first, which takes a while
 #
 # Libraries are measured in the bench profile, each built with its own small tree of dependencies; the services in the
 # dev profile, as the demo runs them, with all services built as `make build` does. `abe-dudect` looks for leaks by time.
@@ -20,6 +21,7 @@ libraries() {
     abe-store) echo abe-store ;;
     bft-scale) echo bft ;;
     ledger-throughput | ledger-finality | ledger-records) echo consensus ;;
+    ledger-join | ledger-restart) echo state ;;
     decide) echo policy ;;
     ingest-create | ingest-transaction | ingest-read | ingest-search | exchange-read | audit-query) echo services ;;
     *)
@@ -48,6 +50,8 @@ for room in $needed; do
   elif [ "$room" = abe ]; then
     # With its peers, in a workspace of its own: nothing else builds them.
     cargo run --quiet --release --manifest-path e2e/peers/abe/Cargo.toml --bin consilium-abe-peers -- "$@"
+  elif [ "$room" = state ]; then
+    cargo bench --locked -p consilium-consensus --bench state -- "$@"
   elif [ "$room" = abe-dudect ]; then
     # Prints what it finds and fails for a leak; no file.
     cargo run --quiet --release --manifest-path e2e/peers/abe/Cargo.toml --bin dudect

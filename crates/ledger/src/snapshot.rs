@@ -113,8 +113,9 @@ pub fn restore(leaves: Vec<Leaf>, frontier: &[u8], next: &Header) -> Result<Appl
     if (head.height, head.block) != (height, next.previous) {
         return Err(SnapshotError::Differs("head"));
     }
-    let values = leaves.into_iter().map(|leaf| (KeyHash(leaf.key.0), Some(leaf.value))).collect();
-    let (root, mut writes) = tree::write_alone(height.0, values)?;
+    let values: Vec<_> = leaves.into_iter().map(|leaf| (KeyHash(leaf.key.0), leaf.value)).collect();
+    let (root, mut writes) = tree::whole::write(height.0, &values)?;
+    drop(values);
     if root != next.state_root {
         return Err(SnapshotError::Differs("state root"));
     }

@@ -9,6 +9,8 @@
 //! | `s` version | the keys (canonical list) of pairs that are of no use to readers at this version or later |
 //! | `f` | size and peaks of the ledger log |
 
+pub(crate) mod whole;
+
 use crate::state::{self, PREFIX, ReadError, StateRead};
 use consilium_domain::canon::Canonical;
 use consilium_domain::merkle::Frontier;
@@ -123,10 +125,12 @@ pub(crate) fn value_pair(key: &[u8], value: &[u8]) -> Result<Version, ReadError>
 }
 
 /// A view in which the tree is empty: its only node is the root, of whatever version is asked for.
+#[cfg(test)]
 struct Empty {
     null: Vec<u8>,
 }
 
+#[cfg(test)]
 impl StateRead for Empty {
     fn get(&self, asked: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         Ok(asked.starts_with(&key(b'n', &[])).then(|| self.null.clone()))
@@ -204,7 +208,9 @@ pub(crate) fn write(
     Ok((root, writes))
 }
 
-/// The writes of a tree that holds nothing but these values, all of them at `version` (from 1).
+/// The writes of a tree that holds nothing but these values, all of them at `version` (from 1), as jmt makes it: what
+/// [`whole::write`] is held against.
+#[cfg(test)]
 pub(crate) fn write_alone(
     version: u64,
     values: Vec<(KeyHash, Option<Vec<u8>>)>,

@@ -6,7 +6,8 @@
 //! `CONSILIUM_BENCH_BLOCKS` (100,000) blocks of `CONSILIUM_BENCH_BATCHES` (10) batches each, one record and one interop
 //! proof of four attestations per batch: one leaf of the state tree per record, the dearest state there is (batches of
 //! many records cost one leaf each, however many records they have). Then a snapshot, and half a snapshot interval more
-//! of blocks with one batch each, which a joining node fetches one by one.
+//! of blocks with one batch each, which a joining node fetches one by one. Making all that takes a while: with
+//! `CONSILIUM_BENCH_STATE` it is kept in that folder and taken from there the next time.
 
 #[path = "state/made.rs"]
 mod made;
@@ -53,7 +54,7 @@ async fn all(work: &Path) -> Result<()> {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_consilium-consensus"));
     let mut net = Net::found(work, 4, made::params(), &binary, false)?;
     let tail = 5_000.min(blocks / 2);
-    let made = made::make(&net, JOINING, blocks, batches, tail)?;
+    let made = made::make(&mut net, JOINING, blocks, batches, tail)?;
     println!("{made:#?}");
     let mut clients = Vec::new();
     for i in 0..JOINING {
@@ -111,12 +112,13 @@ async fn join(net: &mut Net, clients: &[Client], made: &Made) -> Result<()> {
     let since = |then: Duration| nanos(then - start);
     client.reach(made.snapshot, PATIENCE).await.with_context(|| net.log(JOINING))?;
     let installed = net.clock.monotonic();
-    let (mut level, mut peak) = (None, 0);
+    let (mut level, mut peak, mut spent) = (None, 0, 0.0);
     while level.is_none() {
         let tip = clients.first().context("a client")?.head().await?.height;
         let own = client.reach(tip.saturating_sub(1), PATIENCE).await.with_context(|| net.log(JOINING))?;
         level = (own + 1 >= tip).then(|| net.clock.monotonic());
-        peak = peak_of(net.pid(JOINING).context("the node has ended")?);
+        let pid = net.pid(JOINING).context("the node has ended")?;
+        (peak, spent) = (peak_of(pid), net::cpu_of(pid)?);
     }
     let level = level.context("the node is not level")?;
     let (mut ours, mut state) = (Series::new("ours"), Series::new("until the snapshot is installed"));
@@ -129,8 +131,9 @@ async fn join(net: &mut Net, clients: &[Client], made: &Made) -> Result<()> {
              fetched from three members over the bus, verified against a certified header, installed, then blocks",
         )
         .condition("blocks fetched one by one", (made.height - made.snapshot).to_string())
+        .condition("CPU time of the joining node", format!("{spent:.1} s"))
         .condition("peak memory of the joining node", format!("{} MB", peak / 1024))
-        .condition("making the snapshot took", format!("{:.1} s", made.making.as_secs_f64()))
+        .condition("making the snapshot took", format!("{:.1} s", made.making_s))
         .condition("snapshot", format!("{} chunks, {} bytes", made.chunks, made.bytes));
     made.conditions(report).finish(&ours, &[state])?;
     Ok(())

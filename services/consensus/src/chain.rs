@@ -44,8 +44,6 @@ const SIGNS_FROM: &[u8] = b"chain/signs-from";
 const UNFINISHED: &[u8] = b"chain/unfinished";
 /// Writes of a snapshot in one batch.
 const PIECE: usize = 20_000;
-/// Height of the oldest block that is kept (eight octets, big-endian); absent while all since genesis are.
-const OLDEST: &[u8] = b"chain/oldest";
 /// Version of the keys below.
 const VERSION: &[u8] = b"3";
 
@@ -102,6 +100,11 @@ impl View {
     /// The state after the newest block.
     pub fn ledger(&self) -> Result<Ledger<'_>, ReadError> {
         Ledger::open(self)
+    }
+
+    /// All pairs, as they are kept.
+    pub fn kv(&self) -> &dyn KvView {
+        self.0.as_ref()
     }
 
     /// Up to `limit` pairs with `from <= key < to`, ascending.
@@ -283,7 +286,6 @@ impl Chain {
         last.extend([
             Write::Put(block_key(height), body.to_vec()),
             Write::Put(certificate_key(height), certificate.to_canonical()),
-            Write::Put(OLDEST.to_vec(), height.to_be_bytes().to_vec()),
             Write::Delete(UNFINISHED.to_vec()),
         ]);
         Ok(self.kv.write(&last, true)?)

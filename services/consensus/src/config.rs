@@ -10,7 +10,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Folder of the blocks, the state and the write-ahead log. Never restore it from a backup.
+    /// Folder of the blocks, the state and the write-ahead log. Never copy it back from
+    /// elsewhere: `consilium-consensus restore` makes one out of a backup.
     pub data_dir: PathBuf,
     /// Genesis of the channel (JSON).
     pub genesis_file: PathBuf,
@@ -25,6 +26,10 @@ pub struct Config {
     /// joining one can load from several of them.
     #[serde(default = "snapshot_blocks")]
     pub snapshot_blocks: u64,
+    /// Folder for backups: one at each snapshot's height, the newest two are kept. They hold no votes and no keys and are
+    /// **not encrypted**. Absent: none are made.
+    #[serde(default)]
+    pub backup_dir: Option<PathBuf>,
     #[serde(default)]
     pub mempool: MempoolConfig,
     #[serde(default)]

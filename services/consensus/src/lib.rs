@@ -9,6 +9,8 @@
 pub mod admission;
 pub mod aftermath;
 pub mod api;
+pub mod backup;
+pub mod catchup;
 pub mod chain;
 pub mod config;
 pub mod cosign;
@@ -28,6 +30,7 @@ pub use config::Config;
 use crate::admission::{Admission, Arrival};
 use crate::aftermath::Aftermath;
 use crate::api::Api;
+use crate::backup::Backups;
 use crate::chain::Chain;
 use crate::cosign::Cosigner;
 use crate::evidence::Reporter;
@@ -98,7 +101,8 @@ impl Service for Consensus {
         let (events, inbox) = sync_channel(EVENTS);
         let (door, arrivals) = sync_channel(ARRIVALS);
         let (shared, pool) = (Arc::new(Shared::default()), Arc::new(Pool::default()));
-        let snapshots = Snapshots::new(&config.data_dir);
+        let backups = config.backup_dir.clone().map(Backups::new);
+        let snapshots = Snapshots::new(&config.data_dir).with_backups(backups);
         let cosigner = Cosigner::new(organisation.clone(), seed);
         let answers = (Arc::clone(&chain), Arc::clone(&shared), snapshots.clone(), cosigner.clone());
         sync::serve(&kit, answers.0, answers.1, answers.2, answers.3).await?;
@@ -119,6 +123,12 @@ impl Service for Consensus {
             if let Some(height) = snapshot::join(&kit, &chain, &members).await? {
                 tracing::info!(height, "the state was loaded from a snapshot");
             }
+        }
+        ready.not_ready("fetching blocks");
+        let limit = genesis.params.max_block_bytes as usize * 2 + 64 * 1024;
+        let fetched = catchup::run(&kit, &chain, limit).await?;
+        if fetched > 0 {
+            tracing::info!(blocks = fetched, "caught up");
         }
         let height = {
             let view = chain.view()?;
@@ -143,7 +153,6 @@ impl Service for Consensus {
                 );
                 shared.signs_from.store(u64::MAX, Ordering::SeqCst);
                 let (kit, chain, shared) = (kit.clone(), Arc::clone(&chain), Arc::clone(&shared));
-                let limit = genesis.params.max_block_bytes as usize * 2 + 64 * 1024;
                 tokio::spawn(async move {
                     if let Err(error) = sync::rejoin(&kit, &chain, &shared, limit).await {
                         tracing::error!("this node goes on without signing: {error:#}");

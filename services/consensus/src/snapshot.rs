@@ -4,6 +4,7 @@
 //! from all of them at once. Nobody is trusted: a chunk must have the digest that the list names, and the whole must
 //! have the root that the header of the next block certifies.
 
+use crate::backup::Backups;
 use crate::chain::{Chain, ChainError, View};
 use crate::members::{self, Members};
 use crate::sync::{self, PATIENCE};
@@ -45,13 +46,19 @@ pub struct Manifest {
 }
 canonical_struct!(Manifest { height, frontier, chunks });
 
-/// The snapshots of a node.
+/// The snapshots of a node, and the backups that it makes at the same heights.
 #[derive(Debug, Clone)]
-pub struct Snapshots(PathBuf);
+pub struct Snapshots(PathBuf, Option<Backups>);
 
 impl Snapshots {
     pub fn new(data_dir: &Path) -> Self {
-        Self(data_dir.join("snapshots"))
+        Self(data_dir.join("snapshots"), None)
+    }
+
+    /// Makes a backup beside every snapshot.
+    #[must_use]
+    pub fn with_backups(self, backups: Option<Backups>) -> Self {
+        Self(self.0, backups)
     }
 
     fn folder(&self, height: u64) -> PathBuf {
@@ -118,6 +125,10 @@ impl Snapshots {
         let heights = self.heights();
         for old in heights.iter().take(heights.len().saturating_sub(KEPT)) {
             std::fs::remove_dir_all(self.folder(*old))?;
+        }
+        if let Some(backups) = &self.1 {
+            let made = backups.make(view).context("make a backup")?;
+            tracing::info!(height = height.0, file = %made.display(), "made a backup");
         }
         Ok(manifest)
     }

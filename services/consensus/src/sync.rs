@@ -6,15 +6,13 @@
 
 use crate::chain::Chain;
 use crate::cosign::{self, Cosigner};
-use crate::members::Members;
 use crate::node::Shared;
 use crate::snapshot::{Ask, Snapshots};
 use anyhow::Context;
 use consilium_bft::rejoin::first_safe_height;
 use consilium_bft::wire::SyncResponse;
-use consilium_domain::block::Block;
-use consilium_domain::genesis::validators_of;
-use consilium_domain::{Canonical, OrgId};
+use consilium_domain::block::{Block, ValidatorSet};
+use consilium_domain::{Canonical, ChannelId, OrgId};
 use consilium_runtime::{Answer, Kit};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod consortium {
+    use consilium_consensus::backup::Backups;
     use consilium_consensus::chain::Chain;
     use consilium_consensus::snapshot::Snapshots;
     use consilium_consensus::wal::Wal;
@@ -116,7 +117,7 @@ mod consortium {
             let data = self.data(0);
             std::fs::create_dir_all(&data).unwrap();
             let chain =
-                Chain::open(Arc::new(FjallKv::open(&data.join("kv")).unwrap()), &self.genesis).unwrap();
+                Chain::open(Arc::new(FjallKv::open(&data.join("kv")).unwrap()), &self.genesis, true).unwrap();
             for height in 1..=700_u64 {
                 let txs = match height {
                     5 => vec![vote(0, "before all changes", 1)],
@@ -142,13 +143,15 @@ mod consortium {
                 let certificate = CommitCertificate { height: of, round: 0, block, signatures };
                 chain.commit(&built.block.to_canonical(), &certificate, built.applied).unwrap();
                 if height == 600 {
-                    Snapshots::new(&data).make(&chain.view().unwrap()).unwrap();
+                    let backups = Some(Backups::new(self.folder.join("backups")));
+                    let snapshots = Snapshots::new(&data).with_backups(backups);
+                    snapshots.make(&chain.view().unwrap()).unwrap();
                 }
             }
             chain.persist().unwrap();
             drop(chain);
-            drop(Wal::open(&data.join("wal")).unwrap());
-            for i in 1..FOUNDERS {
+            drop(Wal::open(&data.join("wal"), || Ok(())).unwrap());
+            for i in 1..=FOUNDERS {
                 let folder = self.data(i);
                 std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
                 let copied =
@@ -208,6 +211,12 @@ mod consortium {
             head.height
         }
 
+        pub async fn stop(&mut self, i: usize) {
+            let (kit, _) = self.clients[i].take().unwrap();
+            kit.shutdown.trigger();
+            kit.shutdown.drained(Duration::from_secs(5)).await;
+        }
+
         pub async fn has(&self, i: usize, tx: &[u8]) -> bool {
             let subject = self.clients[i].as_ref().unwrap().1.subjects.consensus_find();
             let request = FindRequest { tx_id: tx_id(tx).0.to_vec() };
@@ -236,12 +245,14 @@ mod consortium {
     }
 }
 
+use consilium_consensus::backup::restore;
 use consilium_domain::receipt::TxProof;
 use consortium::{Consortium, FOUNDERS, org, vote};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_admitted_after_genesis_joins_by_a_snapshot_behind_two_changes_of_the_members() {
     let mut net = Consortium::new("join");
+    std::fs::remove_dir_all(net.data(FOUNDERS)).unwrap();
     for i in 0..FOUNDERS {
         net.start(i);
     }
@@ -266,4 +277,35 @@ async fn a_member_admitted_after_genesis_joins_by_a_snapshot_behind_two_changes_
         net.has(0, &old).await && !net.has(FOUNDERS, &old).await,
         "it came by the snapshot, not by the blocks"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_out_of_a_backup_takes_part_again_once_it_cannot_contradict_itself() {
+    const RESTORED: usize = 3;
+    let mut net = Consortium::new("backup");
+    let data = net.data(RESTORED);
+    std::fs::remove_dir_all(&data).unwrap();
+    let backup = net.folder.join("backups").join(format!("{:020}.backup", 600));
+    // A damaged one is refused and leaves nothing to start from.
+    let mut damaged = std::fs::read(&backup).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    let bad = net.folder.join("damaged");
+    std::fs::write(&bad, damaged).unwrap();
+    assert!(restore(&bad, &data).unwrap_err().to_string().contains("damaged"));
+    assert!(!data.exists());
+    assert!(restore(&backup, &data).unwrap() > 600);
+    assert!(restore(&backup, &data).is_err(), "there is something already");
+    for i in (0..=FOUNDERS).filter(|i| *i != RESTORED) {
+        net.start(i);
+    }
+    net.reach(0, 702).await;
+    net.start(RESTORED);
+    let height = net.height(0).await;
+    net.reach(RESTORED, height + 5).await;
+    // It signs again: without it and with another one down there is no quorum.
+    net.stop(2).await;
+    let proof = TxProof::try_from(net.commit(RESTORED, vote(RESTORED, "restored", 1)).await).unwrap();
+    assert!(proof.certificate.signatures.iter().any(|s| usize::from(s.validator) == RESTORED));
+    assert!(net.has(RESTORED, &vote(0, "before all changes", 1)).await, "with the blocks of the backup");
 }

@@ -12,8 +12,8 @@ use consilium_domain::genesis::{Genesis, Params};
 use consilium_domain::{Canonical, Height};
 use consilium_store::FjallKv;
 use consilium_testkit::bench::Report;
-use std::path::Path;
-use std::process::Command;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub fn params() -> Params {
 }
 
 /// What was made.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Made {
     pub height: u64,
     pub snapshot: u64,
@@ -38,10 +38,10 @@ pub struct Made {
     pub chunks: usize,
     /// Of all chunks.
     pub bytes: u64,
-    pub making: Duration,
+    pub making_s: f64,
     /// Size of a node's folder on the disk.
     pub disk: u64,
-    pub executing: Duration,
+    pub executing_s: f64,
 }
 
 impl Made {
@@ -52,16 +52,64 @@ impl Made {
                 format!("{} batches of one record: as many leaves of the state tree", self.batches),
             )
             .condition("chain", format!("{} blocks, snapshot at {}", self.height, self.snapshot))
+            .condition(
+                "executing all of it took",
+                format!("{:.0} s, signing in the same process", self.executing_s),
+            )
             .condition("a node's folder", format!("{} MB with the snapshot", self.disk / 1_000_000))
     }
 }
 
-/// Makes the chain and puts it into the folders of the first `nodes` members, with an empty write-ahead log.
-pub fn make(net: &Net, nodes: usize, blocks: u64, batches: u64, tail: u64) -> Result<Made> {
+/// Makes the chain, or takes it from the folder `CONSILIUM_BENCH_STATE` if there is one in it, and puts it into the
+/// folders of the first `nodes` members.
+pub fn make(net: &mut Net, nodes: usize, blocks: u64, batches: u64, tail: u64) -> Result<Made> {
+    let kept = std::env::var_os("CONSILIUM_BENCH_STATE").map(PathBuf::from);
+    let made = match kept.as_ref().filter(|k| k.join("made.json").exists()) {
+        Some(kept) => {
+            let text = std::fs::read(kept.join("genesis.json"))?;
+            std::fs::write(net.dir.join("genesis.json"), &text)?;
+            net.genesis = serde_json::from_slice(&text)?;
+            copy(&kept.join("data"), &net.data(0))?;
+            serde_json::from_slice(&std::fs::read(kept.join("made.json"))?)?
+        }
+        None => make_anew(net, blocks, batches, tail)?,
+    };
+    if let Some(kept) = kept.filter(|k| !k.join("made.json").exists()) {
+        std::fs::create_dir_all(&kept)?;
+        std::fs::copy(net.dir.join("genesis.json"), kept.join("genesis.json"))?;
+        copy(&net.data(0), &kept.join("data"))?;
+        std::fs::write(kept.join("made.json"), serde_json::to_vec(&made)?)?;
+    }
+    for i in 1..nodes {
+        copy(&net.data(0), &net.data(i))?;
+    }
+    Ok(made)
+}
+
+/// Copies a folder. Tables of the store and chunks of snapshots are linked: nobody ever writes to them again.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    let final_files = from.ends_with("tables") || from.parent().is_some_and(|p| p.ends_with("snapshots"));
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (old, new) = (entry.path(), to.join(entry.file_name()));
+        if entry.metadata()?.is_dir() {
+            copy(&old, &new)?;
+        } else if final_files {
+            std::fs::hard_link(&old, &new)?;
+        } else {
+            std::fs::copy(&old, &new)?;
+        }
+    }
+    Ok(())
+}
+
+/// Into the folder of the first member, with an empty write-ahead log.
+fn make_anew(net: &Net, blocks: u64, batches: u64, tail: u64) -> Result<Made> {
     let data = net.data(0);
     std::fs::create_dir_all(&data)?;
     let kv = FjallKv::open(&data.join("kv"))?;
-    let chain = Chain::open(Arc::new(kv), &net.genesis)?;
+    let chain = Chain::open(Arc::new(kv), &net.genesis, true)?;
     let (sender, inbox) = sync_channel(64);
     let genesis = net.genesis.clone();
     let signer = std::thread::spawn(move || sign(&genesis, blocks, batches, tail, &sender));
@@ -78,12 +126,7 @@ pub fn make(net: &Net, nodes: usize, blocks: u64, batches: u64, tail: u64) -> Re
     let head = chain.view()?.ledger()?.head().clone();
     ensure!(head.height.0 == blocks + tail, "the chain has {} blocks", head.height);
     drop(chain);
-    drop(Wal::open(&data.join("wal"))?);
-    for i in 1..nodes {
-        std::fs::create_dir_all(net.data(i).parent().context("a folder")?)?;
-        let copied = Command::new("cp").arg("-r").arg(&data).arg(net.data(i)).status()?;
-        ensure!(copied.success(), "the folder cannot be copied");
-    }
+    drop(Wal::open(&data.join("wal"), || Ok(()))?);
     // Each block's time is later than that of the one before: wait until it is in nobody's future.
     while net.clock.now() < head.time {
         std::thread::sleep(Duration::from_millis(100));
@@ -94,9 +137,9 @@ pub fn make(net: &Net, nodes: usize, blocks: u64, batches: u64, tail: u64) -> Re
         batches: blocks * batches + tail,
         chunks: manifest.chunks.len(),
         bytes: size(&data.join("snapshots"))?,
-        making: after - before,
+        making_s: (after - before).as_secs_f64(),
         disk: size(&data)?,
-        executing,
+        executing_s: executing.as_secs_f64(),
     })
 }
 
