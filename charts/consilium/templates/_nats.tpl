@@ -44,7 +44,7 @@ users: [
         "subscribe" (list "consensus.submit" "consensus.find" "consensus.state" "consensus.head" "consensus.block"
           "consensus.tile" "consensus.checkpoint" "consensus.sync" "*.consensus.gossip")) | nindent 2 }}
   {{- include "consilium.nats.user" (dict "root" . "component" "keys"
-        "publish" (list "consensus.state" "consensus.head" "audit.append")
+        "publish" (list "consensus.head" "audit.append")
         "subscribe" (list "keys.class" "keys.policy" "keys.open" "keys.erased")) | nindent 2 }}
   {{- include "consilium.nats.user" (dict "root" . "component" "audit"
         "publish" (list "consensus.submit" "consensus.find" "consensus.state" "consensus.head" "consensus.block"

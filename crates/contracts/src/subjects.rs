@@ -96,7 +96,7 @@ pub const VERBS: &[Verb] = &[
     verb(Validate, "schema", Request, Inside, &[Ingest]),
     verb(Consensus, "submit", Request, Inside, &[Ingest, Audit]),
     verb(Consensus, "find", Request, Inside, &[Ingest, Audit]),
-    verb(Consensus, "state", Request, Inside, &[Ingest, Validate, Keys, Audit]),
+    verb(Consensus, "state", Request, Inside, &[Ingest, Validate, Audit]),
     verb(Consensus, "head", Request, Inside, &[Ingest, Validate, Consensus, Keys, Audit]),
     verb(Consensus, "block", Request, Inside, &[Audit]),
     verb(Consensus, "tile", Request, Inside, &[Audit]),

@@ -32,9 +32,12 @@ pub struct Envelope {
     pub secret: Secret32,
 }
 
+/// How many classes hold an envelope.
+type Used = (u32, Arc<Envelope>);
+
 /// The envelopes in use, by canonical policy. In memory only: a service that starts makes new ones.
 #[derive(Default)]
-pub struct Envelopes(Mutex<BTreeMap<Vec<u8>, (u32, Arc<Envelope>)>>);
+pub struct Envelopes(Mutex<BTreeMap<Vec<u8>, Used>>);
 
 impl Envelopes {
     /// The envelope of a policy, made when there is none or it has its classes.
