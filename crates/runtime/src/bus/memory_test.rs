@@ -74,6 +74,26 @@ async fn an_offer_that_names_another_subject_is_not_followed() {
 }
 
 #[tokio::test]
+async fn nobody_publishes_anothers_large_payload_as_its_own() {
+    use super::message::Raw;
+    let hub = MemoryHub::new();
+    let [a, b, c] = ["a", "b", "c"].map(|org| kit(&hub, org, Consensus));
+    let mut gossip = c.bus.subscribe(&c.subjects.consensus_gossip_of_all(), None).await.unwrap();
+    let payload = vec![7; super::INLINE_LIMIT + 1];
+    let (raw, _offer) = b.bus.outgoing(&b.subjects.consensus_gossip(), payload.clone()).unwrap();
+    let (headers, offer) = (raw.headers.clone(), raw.payload.clone());
+    let stolen =
+        Raw { subject: a.subjects.consensus_gossip().to_string(), reply: None, headers, payload: offer };
+    hub.publish(stolen).unwrap();
+    hub.publish(raw).unwrap();
+    let got = tokio::time::timeout(SOON, gossip.next()).await.unwrap().unwrap();
+    assert_eq!(got.subject, b.subjects.consensus_gossip().to_string());
+    assert!(got.payload == payload);
+    let more = tokio::time::timeout(Duration::from_millis(300), gossip.next()).await;
+    assert!(more.is_err(), "a sends what is b's");
+}
+
+#[tokio::test]
 async fn permissions_are_those_of_the_table() {
     let hub = MemoryHub::new();
     let (a, audit) = (kit(&hub, "a", Ingest), kit(&hub, "a", Audit));
