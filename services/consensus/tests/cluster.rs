@@ -437,7 +437,9 @@ async fn members_come_and_go_by_motion_while_everybody_runs() {
     for i in 0..5 {
         net.members_are(i, &five).await;
     }
-    // Four of five must sign from now on: without the first, nothing happens unless the fifth votes.
+    // Four of five must sign from now on: without the first, nothing happens unless the fifth votes, and it votes once it
+    // is past what it may have signed on a disk that it had before.
+    net.votes(4).await;
     net.stop(0).await;
     let late = net.commit(4, tx(4, "by the fifth", 1)).await;
     let proof = TxProof::try_from(late).unwrap();
