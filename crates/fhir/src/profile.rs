@@ -71,6 +71,8 @@ pub(crate) struct TypeRule {
     pub code: String,
     pub profiles: Vec<String>,
     pub targets: Vec<String>,
+    /// Where the target of a reference may be; empty: anywhere.
+    pub aggregation: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +80,8 @@ pub(crate) struct Binding {
     pub strength: Strength,
     /// Row of the value set in the schema.
     pub row: u16,
+    /// Row of the value set that no code may leave.
+    pub most: Option<u16>,
 }
 
 #[derive(Debug)]

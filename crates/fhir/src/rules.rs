@@ -17,6 +17,7 @@ pub(crate) mod slicing;
 use crate::report::IssueCode;
 use crate::schema::{Primitive, Special, TypeDef, TypeKind};
 use crate::tape::Cursor;
+use crate::validate::Options;
 use crate::walk::{Reached, Walk};
 
 /// Rules on an object as a whole, after its members. `id` is its member of that name.
@@ -54,6 +55,19 @@ pub(crate) fn whole<'t, 'a>(
         Special::Measure => measure::check(walk, node),
         Special::MeasureReport => measure::report(walk, node),
         _ => {}
+    }
+}
+
+/// Whether [`text`] has to look at this text, which is printable ASCII without blanks.
+#[inline]
+pub(crate) fn reads_text(options: &Options, primitive: Primitive, text: &[u8]) -> bool {
+    match primitive {
+        Primitive::Uri | Primitive::Url | Primitive::Oid | Primitive::Uuid => {
+            text.first() == Some(&b'#') || !options.example_urls
+        }
+        Primitive::Canonical | Primitive::Xhtml => true,
+        Primitive::String | Primitive::Code => options.security_checks,
+        _ => false,
     }
 }
 

@@ -23,11 +23,11 @@ pub use model::{Primitive, TypeId, TypeKind};
 pub(crate) use search_params::top_level_alternatives as alternatives;
 
 use crate::package::PackageError;
-use crate::tape::{ends, key_hash, same};
+use crate::tape::{Name, key_hash, same};
 
 /// Changes whenever a rule of the validator changes: it enters [`Schema::digest`], so that two
 /// verdicts with one digest come from one set of rules.
-pub const RULE_SET: &str = "8";
+pub const RULE_SET: &str = "9";
 
 /// Why definitions were refused.
 #[derive(Debug, thiserror::Error)]
@@ -95,16 +95,44 @@ pub struct Schema {
     places: Vec<Place>,
 }
 
-/// A property name as [`ends`] gives it, with its slot, so that a look-up reads one place.
+/// A JSON property of a type with what most values of it need, so that a look-up reads one place.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    head: u64,
-    tail: u64,
-    len: u32,
+pub(crate) struct Place {
+    name: (u64, u64),
+    /// The primitive type, if it is one.
+    pub primitive: Option<Primitive>,
     /// 0 = free, else slot + 1.
     slot: u8,
-    /// [`Slot::child`], so that both rows are fetched at once.
-    child: u8,
+    /// Length of the name.
+    len: u16,
+    /// [`Slot::child`].
+    pub child: u8,
+    traits: u8,
+}
+
+/// [`Child::array`].
+const ARRAY: u8 = 1;
+/// [`Child::choice`].
+const CHOICE: u8 = 2;
+/// The child has a binding or constraints.
+const RULES: u8 = 4;
+
+impl Place {
+    /// Position among the type's slots.
+    pub(crate) fn slot(&self) -> usize {
+        usize::from(self.slot.saturating_sub(1))
+    }
+
+    #[inline]
+    pub(crate) fn is_choice(&self) -> bool {
+        self.traits & CHOICE != 0
+    }
+
+    /// The row of the child has nothing more to say about a single value of its type.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.traits & (ARRAY | RULES) == 0
+    }
 }
 
 /// The JSON properties of one type, for looking up many.
@@ -116,39 +144,29 @@ pub(crate) struct Properties<'s> {
 }
 
 impl<'s> Properties<'s> {
-    /// The slot under a name with its [`key_hash`], after its position among the type's slots and its child.
-    #[inline]
-    pub(crate) fn find(&self, hash: u32, key: &[u8]) -> Option<(u8, u8, &'s Slot)> {
-        self.find_by(hash, ends(key), key)
-    }
-
-    /// As [`Properties::find`], of a key whose [`ends`] are known.
-    #[inline]
-    pub(crate) fn find_by(
-        &self,
-        hash: u32,
-        (head, tail): (u64, u64),
-        key: &[u8],
-    ) -> Option<(u8, u8, &'s Slot)> {
+    /// The property with this name; `key` are its bytes.
+    #[inline(always)]
+    pub(crate) fn find(&self, name: Name, key: &[u8]) -> Option<&'s Place> {
         let mask = self.places.len().checked_sub(1)?;
-        let mut at = hash as usize & mask;
+        let mut at = name.hash as usize & mask;
         loop {
             // A table is never full, so the search ends at a free place.
-            let place = self.places.get(at)?;
-            let index = place.slot.checked_sub(1)?;
-            if place.head == head && place.tail == tail && place.len as usize == key.len() {
-                let slot = self.slots.get(usize::from(index))?;
-                if key.len() <= 16 || self.name(slot) == Some(key) {
-                    return Some((index, place.child, slot));
-                }
+            let place = self.places.get(at).filter(|place| place.slot > 0)?;
+            if place.name == name.ends
+                && usize::from(place.len) == key.len()
+                && (key.len() <= 16 || self.name(place) == Some(key))
+            {
+                return Some(place);
             }
             at = (at + 1) & mask;
         }
     }
 
-    fn name(&self, slot: &Slot) -> Option<&'s [u8]> {
-        let at = slot.name.at as usize;
-        self.pool.get(at..at.saturating_add(slot.name.len as usize))
+    #[inline(never)]
+    fn name(&self, place: &Place) -> Option<&'s [u8]> {
+        let name = self.slots.get(place.slot())?.name;
+        let at = name.at as usize;
+        self.pool.get(at..at.saturating_add(name.len as usize))
     }
 }
 
@@ -326,8 +344,9 @@ impl Schema {
 
     /// The slot under `key` and its position among the type's slots.
     #[inline]
-    pub(crate) fn slot(&self, def: &TypeDef, key: &[u8]) -> Option<(u8, &Slot)> {
-        self.properties(def).find(key_hash(key), key).map(|(at, _, slot)| (at, slot))
+    pub(crate) fn slot(&self, def: &TypeDef, key: &[u8]) -> Option<(usize, &Slot)> {
+        let at = self.properties(def).find(Name::of(key), key)?.slot();
+        self.slots(def).get(at).map(|slot| (at, slot))
     }
 
     #[inline]
@@ -403,8 +422,20 @@ impl Schema {
                     continue;
                 };
                 let name = self.str(slot.name).as_bytes();
-                let (head, tail) = ends(name);
-                *place = Place { head, tail, len: slot.name.len, slot: bucket, child: slot.child };
+                let Some(child) = self.children(def).get(usize::from(slot.child)) else { continue };
+                let traits = [
+                    (child.array, ARRAY),
+                    (child.choice, CHOICE),
+                    (child.binding != NONE || child.most != NONE || child.invariants.len > 0, RULES),
+                ];
+                *place = Place {
+                    name: Name::of(name).ends,
+                    primitive: self.primitive(TypeId(slot.ty)),
+                    slot: bucket,
+                    len: u16::try_from(name.len()).unwrap_or(u16::MAX),
+                    child: slot.child,
+                    traits: traits.iter().filter(|(has, _)| *has).map(|(_, bit)| bit).sum(),
+                };
             }
         }
         self.places = places;

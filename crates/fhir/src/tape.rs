@@ -28,7 +28,7 @@ mod string;
 
 pub use cursor::{Children, Cursor};
 pub use error::{ParseError, ParseErrorKind};
-pub(crate) use key::{ends, ends_at, hash as key_hash, same};
+pub(crate) use key::{Name, hash as key_hash, same};
 pub(crate) use lines::Lines;
 pub use lines::Position;
 pub use string::unescape;

@@ -12,8 +12,8 @@ use crate::profile::{self, Profiles};
 use crate::report::{IssueCode, Report, Unevaluated};
 use crate::rules;
 use crate::rules::conformance::{Local, Registry};
-use crate::schema::{Schema, Slot, Special, System, TypeDef, TypeId, TypeKind};
-use crate::tape::{Cursor, Kind, NodeId, Tape, key_hash, same};
+use crate::schema::{Place, Properties, Schema, Slot, Special, System, TypeDef, TypeId, TypeKind};
+use crate::tape::{Cursor, Kind, Name, NodeId, Tape};
 use crate::validate::Options;
 
 pub(crate) use container::{Contained, Container, ReferenceUse};
@@ -31,8 +31,7 @@ fn midnight(day: &str) -> Option<Temporal> {
 /// Deeper than this the walk stops: its stack is the machine's.
 const MAX_DEPTH: usize = 200;
 
-const RESOURCE_TYPE: u32 = key_hash(b"resourceType");
-const ID: u32 = key_hash(b"id");
+const ID: Name = Name::of(b"id");
 
 /// One step from a type to a member.
 #[derive(Clone, Copy)]
@@ -246,41 +245,46 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         let children = schema.children(def);
         let properties = schema.properties(def);
         let mut seen = 0u64;
-        let mut chosen = [u8::MAX; 64];
         let mut only_id = true;
         let mut id = None;
         for member in node.children() {
             let raw = member.key_bytes();
-            let hash = member.node().key_hash;
-            if resource && hash == RESOURCE_TYPE && same(raw, b"resourceType") {
-                continue;
-            }
-            if hash == ID && same(raw, b"id") {
+            let name = member.name(raw);
+            let (place, beside) = match properties.find(name, raw) {
+                Some(place) => (place, false),
+                None => match other_member(properties, member, resource) {
+                    Other::ResourceType => continue,
+                    Other::Of(place, beside) => (place, beside),
+                    Other::Unknown => {
+                        only_id = false;
+                        self.unknown_member(member, def);
+                        continue;
+                    }
+                },
+            };
+            if name.ends == ID.ends && raw.len() == 2 {
                 id = Some(member);
             } else {
                 only_id = false;
             }
-            let (found, beside) = match raw.split_first() {
-                Some((b'_', bare)) => (properties.find(key_hash(bare), bare), true),
-                _ => (properties.find_by(hash, member.key_ends(), raw), false),
-            };
-            let Some((index, at, slot)) = found else {
-                self.unknown_member(member, def);
-                continue;
-            };
-            let Some(child) = children.get(usize::from(at)) else { continue };
-            let bit = 1u64 << (at & 63);
-            if child.choice
-                && let Some(before) = chosen.get_mut(usize::from(at))
-            {
-                if seen & bit != 0 && *before != index {
-                    let text = format!("`{}[x]` has more than one type; keep one", schema.str(child.name));
-                    self.error(member, IssueCode::Structure, "fhir.choice.twice", text);
-                }
-                *before = index;
+            let bit = 1u64 << (place.child & 63);
+            if seen & bit != 0 && place.is_choice() {
+                self.second_type(node, member, def, place);
             }
             seen |= bit;
-            self.trail.push(Step { node: node.id(), ty, child: at });
+            let kind = member.kind();
+            if let Some(primitive) = place.primitive
+                && place.is_plain()
+                && !beside
+                && kind.is_scalar()
+                && kind != Kind::Null
+            {
+                self.primitive(member, primitive, None);
+                continue;
+            }
+            let rows = (children.get(usize::from(place.child)), schema.slots(def).get(place.slot()));
+            let (Some(child), Some(slot)) = rows else { continue };
+            self.trail.push(Step { node: node.id(), ty, child: place.child });
             self.member(node, member, child, slot, beside);
             self.trail.pop();
         }
@@ -313,6 +317,29 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
         }
     }
 
+    /// A choice element that occurs again: as value and `_x` of one type, or as another type.
+    #[cold]
+    fn second_type(&mut self, node: Cursor<'t, 'a>, member: Cursor<'t, 'a>, def: &TypeDef, place: &Place) {
+        let schema = self.schema;
+        let properties = schema.properties(def);
+        let before = node.children().take_while(|c| *c != member).filter_map(|c| {
+            let key = c.key_bytes();
+            let found = properties.find(c.name(key), key);
+            let found = found.or_else(|| match other_member(properties, c, false) {
+                Other::Of(place, _) => Some(place),
+                _ => None,
+            })?;
+            (found.child == place.child).then(|| found.slot())
+        });
+        let child = schema.children(def).get(usize::from(place.child));
+        if let (Some(before), Some(child)) = (before.last(), child)
+            && before != place.slot()
+        {
+            let text = format!("`{}[x]` has more than one type; keep one", schema.str(child.name));
+            self.error(member, IssueCode::Structure, "fhir.choice.twice", text);
+        }
+    }
+
     fn unknown_member(&mut self, member: Cursor<'t, 'a>, def: &TypeDef) {
         let key = member.key().unwrap_or_default();
         let shown = if crate::report::is_name(&key) { &key } else { "?" };
@@ -321,5 +348,27 @@ impl<'v, 't, 'a> Walk<'v, 't, 'a> {
             self.schema.str(def.name),
         );
         self.error_above(member, IssueCode::Structure, "fhir.property.unknown", text);
+    }
+}
+
+/// A member that is not called as a property of its type.
+enum Other<'s> {
+    ResourceType,
+    /// The `_x` of a property, or a property written with escapes.
+    Of(&'s Place, bool),
+    Unknown,
+}
+
+#[inline(never)]
+fn other_member<'s>(properties: Properties<'s>, member: Cursor<'_, '_>, resource: bool) -> Other<'s> {
+    let key = member.key().unwrap_or_default();
+    if resource && key == "resourceType" {
+        return Other::ResourceType;
+    }
+    let bare = key.strip_prefix('_');
+    let name = bare.unwrap_or(&key).as_bytes();
+    match properties.find(Name::of(name), name) {
+        Some(place) => Other::Of(place, bare.is_some()),
+        None => Other::Unknown,
     }
 }

@@ -279,6 +279,24 @@ mod policies {
     }
 
     #[test]
+    fn a_narrative_is_well_formed() {
+        let Some(v) = validator(false) else { return };
+        let patient = |inside: &str| {
+            json!({"resourceType": "Patient", "text": {"status": "generated",
+                "div": format!("<div xmlns=\"http://www.w3.org/1999/xhtml\">{inside}</div>")}})
+        };
+        for good in
+            ["<p id=\"a\" class=\"b\">x</p>", "&amp;&#169;&#xA9;&copy;&nbsp;&apos;", "<br/>a<!-- b -->"]
+        {
+            assert!(errors(&v, &patient(good), &Options::default()).is_empty(), "{good}");
+        }
+        let txt_1 = "http://hl7.org/fhir/StructureDefinition/Narrative#txt-1 Patient.text.div";
+        for bad in ["<p id=\"a\" id=\"b\">x</p>", "a &foo; b", "a & b", "a &; b", "<p>x", "<p>x</b>"] {
+            assert_eq!(errors(&v, &patient(bad), &Options::default()), [txt_1], "{bad}");
+        }
+    }
+
+    #[test]
     fn extensions_of_tools_and_tests_need_no_definition() {
         let Some(v) = validator(false) else { return };
         let of = |url: &str, example_urls: bool| {

@@ -13,10 +13,10 @@ use crate::{Failure, Patients, ROUNDS, data};
 const THREAD: &str = "HL7 validator (Java), its validating thread";
 const PROCESS: &str = "HL7 validator (Java), its whole process";
 const SCRIPT: &str = "../../e2e/peers/java-validator/run.sh";
-/// Which of the bundles, by size: the engine needs a second of CPU time for a middling one.
-const BUNDLES: [usize; 2] = [0, 15];
-/// Rounds of the engine before those that count: until the compiler of the virtual machine has settled.
-const WARM_UP: usize = 12;
+/// Rounds of the engine over all records before those that count: until the compiler of the virtual machine has settled.
+const WARM_UP: usize = 2;
+/// Ours in each round: long enough for the clock.
+const OWN: u64 = 3;
 
 /// The engine in a process of its own, asked line by line.
 struct Engine {
@@ -68,7 +68,6 @@ impl Engine {
 }
 
 pub fn beside(validator: &Validator, patients: &Patients) -> Result<(), Failure> {
-    let patients = patients.at(&BUNDLES)?;
     let folder = bench::scratch("beside-hl7")?;
     let mut files = Vec::new();
     for (at, bundle) in patients.bundles.iter().enumerate() {
@@ -97,9 +96,8 @@ pub fn beside(validator: &Validator, patients: &Patients) -> Result<(), Failure>
             theirs.push(patients.resources, thread);
             process.push(patients.resources, whole);
         }
-        // Long enough for the clock.
-        own.time(patients.resources * 20, || {
-            for _ in 0..20 {
+        own.time(patients.resources * OWN, || {
+            for _ in 0..OWN {
                 for report in validate() {
                     black_box(report);
                 }
@@ -118,7 +116,7 @@ pub fn beside(validator: &Validator, patients: &Patients) -> Result<(), Failure>
         )
         .condition("peer", "org.hl7.fhir.validation in the packaging of HAPI FHIR 8.4.0 (e2e/peers/java-validator)")
         .condition("warm-up", format!("{WARM_UP} rounds of the engine before those that count"))
-        .condition("data", data(&patients))
+        .condition("data", data(patients))
         .condition("rounds", format!("{ROUNDS}, the two in turn"))
         .condition("found", format!("{errors} errors, the engine {their_errors}"))
         .finish(&own, &[])?;

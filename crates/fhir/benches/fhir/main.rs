@@ -96,11 +96,6 @@ impl Patients {
         Self::of(self.bundles.iter().map(|bundle| minified(bundle)).collect())
     }
 
-    /// Those at these places in the order of size.
-    pub fn at(&self, places: &[usize]) -> Result<Self, Failure> {
-        Self::of(places.iter().filter_map(|&at| self.bundles.get(at)).cloned().collect())
-    }
-
     pub fn bytes(&self) -> u64 {
         self.bundles.iter().map(|bundle| bundle.len() as u64).sum()
     }

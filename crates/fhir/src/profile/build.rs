@@ -147,7 +147,12 @@ fn below<'n>(schema: &Schema, parent: &'n mut Node, name: &str, slice: &str) -> 
                 made.slice = head;
                 if choice && let Some(ty) = ty {
                     let code = schema.type_name(ty).to_owned();
-                    made.types.push(TypeRule { code, profiles: Vec::new(), targets: Vec::new() });
+                    made.types.push(TypeRule {
+                        code,
+                        profiles: Vec::new(),
+                        targets: Vec::new(),
+                        aggregation: Vec::new(),
+                    });
                 }
                 node.slices.push(made);
                 node.slices.len() - 1
@@ -202,7 +207,8 @@ fn lay(schema: &Schema, url: &str, node: &mut Node, element: Cursor<'_, '_>) {
         let wrong = BINDING_ERRATA.iter().any(|(p, s)| *p == text_of(element, "path") && set.starts_with(s));
         let strength = Strength::named(&text_of(binding, "strength"))
             .map(|strength| if wrong { Strength::Extensible } else { strength });
-        node.binding = row.zip(strength).map(|(row, strength)| Binding { strength, row });
+        let most = schema.value_set_row(text_of(binding, "most").split('|').next().unwrap_or_default());
+        node.binding = row.zip(strength).map(|(row, strength)| Binding { strength, row, most });
     }
     for c in items(element, "constraint") {
         let (key, source) = (text_of(c, "key"), text_of(c, "source"));
@@ -300,7 +306,12 @@ fn type_rule(node: Cursor<'_, '_>) -> TypeRule {
         Some(name) => name.to_ascii_lowercase(),
         None => code,
     };
-    TypeRule { code, profiles: list("profile"), targets: list("targetProfile") }
+    TypeRule {
+        code,
+        profiles: list("profile"),
+        targets: list("targetProfile"),
+        aggregation: list("aggregation"),
+    }
 }
 
 /// `None` for a path that is no discriminator path.

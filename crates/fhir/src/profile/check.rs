@@ -282,6 +282,9 @@ fn values<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, value: Cursor<'t, 'a>, ty: TypeId
     if let Some(bound) = node.binding {
         let special = walk.schema.def(ty).map_or(Special::None, |d| d.special);
         binding::element(walk, value, special, bound.row, bound.strength);
+        if let Some(row) = bound.most {
+            binding::maximum(walk, value, special, row);
+        }
     }
 }
 
@@ -326,6 +329,30 @@ fn types<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, node: &Node) {
         let targets: Vec<&str> = rules.iter().flat_map(|r| &r.targets).map(String::as_str).collect();
         target_of(walk, at, &targets);
     }
+    if special == Some(Special::Reference) && rules.iter().all(|r| !r.aggregation.is_empty()) {
+        let modes: Vec<&str> = rules.iter().flat_map(|r| &r.aggregation).map(String::as_str).collect();
+        aggregated(walk, at, &modes);
+    }
+}
+
+/// Where the target of a reference is, against where the profile lets it be
+/// (<https://hl7.org/fhir/R4/valueset-resource-aggregation-mode.html>).
+fn aggregated<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, modes: &[&str]) {
+    let Some(reference) = at.node else { return };
+    let Some(url) = reference.get("reference").filter(|n| !walk.withholds(n.id())) else { return };
+    let bundled = || walk.bundles.last().is_some_and(|b| b.is_bundle()) && resolve(walk, reference).is_some();
+    let (fits, place) = if url.as_str().is_some_and(|u| u.starts_with('#')) {
+        (modes.contains(&"contained"), "a contained resource")
+    } else if bundled() {
+        // Who follows references finds it in the bundle too.
+        (modes.contains(&"bundled") || modes.contains(&"referenced"), "a resource of this bundle")
+    } else {
+        (modes.contains(&"referenced"), "a resource outside of the document")
+    };
+    if !fits {
+        let text = format!("the profile does not allow {place} here; it allows: {}", modes.join(", "));
+        walk.error(reference, IssueCode::Structure, "fhir.profile.aggregation", text);
+    }
 }
 
 fn one_of<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, urls: Vec<&str>) {
@@ -350,8 +377,18 @@ fn one_of<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, urls: Vec<&str>) 
 fn target_of<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, at: At<'t, 'a>, targets: &[&str]) {
     let Some(reference) = at.node else { return };
     let target = resolve(walk, reference);
-    // What cannot be looked at is not judged by its url: the walk has checked it against the base.
+    // What cannot be looked at is not judged by its url, unless that is asked for: the walk has checked it against the
+    // base.
     let Some(target) = target else {
+        let fits = |ty, url: &&str| {
+            type_of(walk.schema, walk.profiles, url).is_none_or(|wanted| walk.schema.is_a(ty, wanted))
+        };
+        let asked = walk.options.references != References::AsFound;
+        if asked && named_type(walk, reference).is_some_and(|ty| !targets.iter().any(|url| fits(ty, url))) {
+            let place = reference.get("reference").or_else(|| reference.get("type"));
+            reference::wrong_target(walk, place.unwrap_or(reference));
+            return;
+        }
         let of_types = targets.iter().any(|url| walk.profiles.find(url).is_none());
         if walk.options.references == References::Conform && !of_types && !walk.holds_withheld() {
             let text = "the profile restricts what this may refer to, and the target is not in the \

@@ -56,6 +56,32 @@ pub(crate) fn element<'t, 'a>(
     }
 }
 
+/// The maximum value set of a binding: codes outside of it are wrong even where the binding is a recommendation
+/// (<https://hl7.org/fhir/R4/extension-elementdefinition-maxvalueset.html>).
+pub(crate) fn maximum<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, special: Special, row: u16) {
+    let coded = match special {
+        Special::CodeableConcept => {
+            node.get("coding").into_iter().flat_map(Cursor::children).any(|c| c.get("code").is_some())
+        }
+        Special::Coding => node.get("code").is_some(),
+        _ => true,
+    };
+    if !walk.options.terminology || !coded {
+        return;
+    }
+    match verdict(walk, node, special, row) {
+        Some(true) => walk.evaluated += 1,
+        Some(false) => {
+            walk.evaluated += 1;
+            let url = walk.schema.value_set(row).map_or("", |set| walk.schema.str(set.url));
+            let text =
+                format!("no code of the value set `{url}` is given here, and there are no others; use one");
+            walk.note(node, Severity::Error, IssueCode::CodeInvalid, "fhir.binding.maximum", text);
+        }
+        None => walk.unchecked_binding(row),
+    }
+}
+
 /// Whether bindings of this strength are checked.
 fn asked(walk: &Walk<'_, '_, '_>, strength: Strength) -> bool {
     walk.options.terminology && (strength != Strength::Preferred || walk.options.preferred_bindings)

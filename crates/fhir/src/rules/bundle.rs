@@ -9,6 +9,7 @@ use super::reference::{self, is_conditional, unversioned};
 use crate::report::{IssueCode, Severity};
 use crate::rules::conformance::Canonicals;
 use crate::rules::primitive::is_absolute;
+use crate::schema::{Schema, TypeId};
 use crate::tape::{Cursor, Kind, NodeId};
 use crate::validate::References;
 use crate::walk::{ReferenceUse, UrlIndex, Walk};
@@ -37,6 +38,8 @@ struct Entry<'t, 'a> {
     has_resource: bool,
     resource: Option<Cursor<'t, 'a>>,
     ty: Cow<'a, str>,
+    /// Of any name that the definitions have.
+    type_id: Option<TypeId>,
     id: Option<Cow<'a, str>>,
 }
 
@@ -48,7 +51,7 @@ fn list<'t, 'a>(node: Cursor<'t, 'a>, key: &str) -> impl Iterator<Item = Cursor<
 }
 
 impl<'t, 'a> Entry<'t, 'a> {
-    fn new(node: Cursor<'t, 'a>) -> Self {
+    fn new(schema: &Schema, node: Cursor<'t, 'a>) -> Self {
         let mut entry = Entry {
             node,
             full_url: None,
@@ -59,17 +62,18 @@ impl<'t, 'a> Entry<'t, 'a> {
             has_resource: false,
             resource: None,
             ty: Cow::Borrowed(""),
+            type_id: None,
             id: None,
         };
         let members = Some(node).filter(|n| n.kind() == Kind::Object).into_iter().flat_map(Cursor::children);
         // In one pass: what lies behind a resource is far away.
         for member in members {
-            match member.key().as_deref() {
-                Some("fullUrl") => entry.full_url_node = Some(member.id()),
-                Some("search") => entry.search = Some(member.id()),
-                Some("request") => entry.request = Some(member.id()),
-                Some("response") => entry.response = Some(member.id()),
-                Some("resource") => {
+            match member.key().as_deref().map(str::as_bytes) {
+                Some(b"fullUrl") => entry.full_url_node = Some(member.id()),
+                Some(b"search") => entry.search = Some(member.id()),
+                Some(b"request") => entry.request = Some(member.id()),
+                Some(b"response") => entry.response = Some(member.id()),
+                Some(b"resource") => {
                     entry.has_resource = true;
                     entry.resource = Some(member).filter(|r| r.kind() == Kind::Object);
                 }
@@ -79,17 +83,18 @@ impl<'t, 'a> Entry<'t, 'a> {
         if let Some(resource) = entry.resource {
             let text = |key| resource.get(key).and_then(Cursor::as_str);
             (entry.ty, entry.id) = (text("resourceType").unwrap_or_default(), text("id"));
+            entry.type_id = schema.type_named(&entry.ty);
         }
         entry
     }
 }
 
 impl<'t, 'a> Index<'t, 'a> {
-    pub(crate) fn new(bundle: Cursor<'t, 'a>) -> Self {
+    pub(crate) fn new(schema: &Schema, bundle: Cursor<'t, 'a>) -> Self {
         let kind = bundle.get("type").and_then(Cursor::as_str).unwrap_or_default();
         let mut entries = Vec::new();
         for node in list(bundle, "entry") {
-            let mut entry = Entry::new(node);
+            let mut entry = Entry::new(schema, node);
             entry.full_url = entry.full_url_node.and_then(|url| node.tape().cursor(url).as_str());
             entries.push(entry);
         }
@@ -97,7 +102,7 @@ impl<'t, 'a> Index<'t, 'a> {
     }
 
     /// The resources of a Parameters refer to each other by type and id.
-    pub(crate) fn of_parameters(parameters: Cursor<'t, 'a>) -> Self {
+    pub(crate) fn of_parameters(schema: &Schema, parameters: Cursor<'t, 'a>) -> Self {
         let mut entries = Vec::new();
         // Parts follow their parameter, so the entries stay in document order.
         let mut open: Vec<_> = list(parameters, "parameter").collect();
@@ -105,7 +110,7 @@ impl<'t, 'a> Index<'t, 'a> {
         while let Some(node) = open.pop() {
             let parts: Vec<_> = list(node, "part").collect();
             open.extend(parts.into_iter().rev());
-            let mut entry = Entry::new(node);
+            let mut entry = Entry::new(schema, node);
             entry.full_url = entry.id.as_ref().map(|id| Cow::Owned(format!("{}/{id}", entry.ty)));
             if entry.resource.is_some() {
                 entries.push(entry);
@@ -139,6 +144,11 @@ impl<'t, 'a> Index<'t, 'a> {
             self.ordinals.push(*count);
             *count += 1;
         }
+    }
+
+    /// It is a Bundle and no Parameters.
+    pub(crate) fn is_bundle(&self) -> bool {
+        self.kind != PARAMETERS
     }
 
     /// The resources of the entries with their types, in document order.
@@ -189,7 +199,9 @@ fn url_at<'e>(entries: &'e [Entry<'_, '_>], at: usize) -> Option<&'e str> {
 impl<'t, 'a> Walk<'_, 't, 'a> {
     pub(crate) fn open_bundle(&mut self, node: Cursor<'t, 'a>) {
         let parameters = node.get("resourceType").is_some_and(|t| t.str_is(PARAMETERS));
-        let mut index = if parameters { Index::of_parameters(node) } else { Index::new(node) };
+        let schema = self.schema;
+        let mut index =
+            if parameters { Index::of_parameters(schema, node) } else { Index::new(schema, node) };
         if !self.options.entry_profiles.is_empty() {
             index.count_types();
         }
@@ -205,37 +217,77 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         reach::check(self, &index);
         // Those of one resource follow each other.
         let mut holder = None;
+        let mut recent = Recent::default();
         for (resource, used) in &index.uses {
             let entry = match holder {
                 Some((known, entry)) if known == *resource => entry,
                 _ => index.by_resource(*resource),
             };
             holder = Some((*resource, entry));
-            resolve(self, &index, entry, used);
+            resolve(self, &index, entry, used, &mut recent);
         }
+    }
+}
+
+/// The targets of uuids met last. The resources of a record refer to the same few (the patient, the encounter) again
+/// and again, and a uuid means the same wherever it stands.
+struct Recent<'i> {
+    /// By the last character but one, which differs as well as any.
+    targets: [(&'i str, Option<usize>); 64],
+}
+
+impl Default for Recent<'_> {
+    fn default() -> Self {
+        Recent { targets: [("", None); 64] }
+    }
+}
+
+impl<'i> Recent<'i> {
+    /// The entry that `url` names, for a uuid without fragment; `None`: this is none.
+    fn target(&mut self, index: &Index<'_, '_>, url: &'i str) -> Option<Option<usize>> {
+        const LENGTH: usize = "urn:uuid:".len() + 36;
+        if url.len() != LENGTH || !url.starts_with("urn:uuid:") || index.kind == PARAMETERS {
+            return None;
+        }
+        let [.., a, b] = url.as_bytes() else { return None };
+        let place = self.targets.get_mut((usize::from(*a) * 4 + usize::from(*b)) % 64)?;
+        if place.0 != url {
+            // A fragment is no part of what is looked for.
+            if url.contains('#') {
+                return None;
+            }
+            *place = (url, index.urls.find(url, |entry| url_at(&index.entries, entry)));
+        }
+        Some(place.1)
     }
 }
 
 /// Resolves one reference inside the bundle
 /// (<https://hl7.org/fhir/R4/bundle.html#references>).
-fn resolve<'t, 'a>(
+fn resolve<'i, 't, 'a>(
     walk: &mut Walk<'_, 't, 'a>,
     index: &Index<'t, 'a>,
     from: Option<&Entry<'t, 'a>>,
-    used: &ReferenceUse<'a>,
+    used: &'i ReferenceUse<'a>,
+    recent: &mut Recent<'i>,
 ) {
     let node = walk.tape.cursor(used.node);
-    if !is_absolute(&used.url) && is_conditional(&used.url) {
+    let known = recent.target(index, &used.url);
+    if known.is_none() && !is_absolute(&used.url) && is_conditional(&used.url) {
         if !index.is(&["transaction", "batch"]) {
             reference::conditional_outside(walk, node);
         }
         return;
     }
-    match index.entry_of(from, &used.url) {
+    let target = match known {
+        Some(entry) => entry.and_then(|at| index.entries.get(at)),
+        None => index.entry_of(from, &used.url),
+    };
+    match target {
         Some(entry) => {
             let differs = match reference::implied_type(&used.url) {
                 Some(name) => name != entry.ty,
-                None => !reference::allowed(walk.schema, used.targets, &entry.ty),
+                None => !reference::allows(walk.schema, used.targets, entry.type_id),
             };
             if differs && !entry.ty.is_empty() {
                 reference::wrong_target(walk, node);

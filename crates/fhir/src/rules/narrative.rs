@@ -1,5 +1,7 @@
 //! The XHTML of narratives (<https://hl7.org/fhir/R4/narrative.html#xhtml>, txt-1 and txt-2).
 
+mod entity;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -289,6 +291,7 @@ fn start_tag<'x>(tag: &'x str, links: &mut Vec<&'x str>) -> Result<Tag<'x>, &'st
         return Err(NO_TAG);
     }
     let mut xhtml = false;
+    let mut given: Vec<&str> = Vec::new();
     loop {
         rest = rest.trim_start();
         if let Some(after) = rest.strip_prefix('>') {
@@ -302,9 +305,11 @@ fn start_tag<'x>(tag: &'x str, links: &mut Vec<&'x str>) -> Result<Tag<'x>, &'st
         let after = after.trim_start().strip_prefix('=').ok_or(NO_TAG)?.trim_start();
         let quote = after.chars().next().filter(|c| matches!(c, '"' | '\'')).ok_or(NO_TAG)?;
         let (value, after) = after.get(1..).and_then(|a| a.split_once(quote)).ok_or(NO_TAG)?;
-        if attribute.is_empty() || value.contains('<') {
+        // XML 1.0 section 3.1: no attribute twice in a tag.
+        if attribute.is_empty() || value.contains('<') || given.contains(&attribute) {
             return Err(NO_TAG);
         }
+        given.push(attribute);
         entities(value)?;
         if !ATTRIBUTES.contains(&attribute) {
             return Err("the narrative holds an attribute that is not allowed; remove scripts and events");
@@ -339,9 +344,10 @@ fn entities(text: &str) -> Result<(), &'static str> {
             Some(hex) => !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit()),
             None => !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()),
         });
-        let named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
-        if !numeric && !named {
-            return Err("the narrative holds a bare `&`; write it as `&amp;`");
+        if !numeric && !entity::is_named(name) {
+            return Err(
+                "the narrative holds a bare `&` or an entity that there is none of; write `&amp;` or the character",
+            );
         }
     }
     Ok(())

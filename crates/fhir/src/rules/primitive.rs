@@ -7,14 +7,26 @@ use crate::tape::Kind;
 /// FHIR strings are at most 1 MiB long (<https://hl7.org/fhir/R4/datatypes.html#string>).
 const MAX_STRING: usize = 1 << 20;
 
-/// The JSON kind a primitive is written as, with its name for people.
-pub(crate) fn json_kind(primitive: Primitive) -> (&'static [Kind], &'static str) {
+/// Whether a primitive is written as this kind of JSON value.
+#[inline]
+pub(crate) fn is_written_as(primitive: Primitive, kind: Kind) -> bool {
     match primitive {
-        Primitive::Boolean => (&[Kind::True, Kind::False], "`true` or `false` without quotes"),
+        Primitive::Boolean => matches!(kind, Kind::True | Kind::False),
         Primitive::Integer | Primitive::UnsignedInt | Primitive::PositiveInt | Primitive::Decimal => {
-            (&[Kind::Number], "a number without quotes")
+            kind == Kind::Number
         }
-        _ => (&[Kind::String], "a string in double quotes"),
+        _ => kind == Kind::String,
+    }
+}
+
+/// How a primitive is written, for people.
+pub(crate) fn written(primitive: Primitive) -> &'static str {
+    match primitive {
+        Primitive::Boolean => "`true` or `false` without quotes",
+        Primitive::Integer | Primitive::UnsignedInt | Primitive::PositiveInt | Primitive::Decimal => {
+            "a number without quotes"
+        }
+        _ => "a string in double quotes",
     }
 }
 
@@ -29,9 +41,7 @@ pub(crate) fn fault(primitive: Primitive, text: &str) -> Option<&'static str> {
         Primitive::Decimal => None, // the JSON grammar is the form
         Primitive::String | Primitive::Markdown => string(text),
         Primitive::Code => code(text),
-        Primitive::Id => {
-            (!is_id(text)).then_some("an id has 1 to 64 characters out of A-Z, a-z, 0-9, `-` and `.`")
-        }
+        Primitive::Id => id(bytes),
         Primitive::Uri | Primitive::Url | Primitive::Canonical => uri(text),
         Primitive::Oid => (!is_oid(text))
             .then_some("an oid is written `urn:oid:` and numbers without leading zero between dots"),
@@ -48,12 +58,18 @@ pub(crate) fn fault(primitive: Primitive, text: &str) -> Option<&'static str> {
 }
 
 /// As [`fault`], of text that is known to be printable ASCII without blanks.
-pub(crate) fn fault_of_plain(primitive: Primitive, text: &str) -> Option<&'static str> {
+#[inline]
+pub(crate) fn fault_of_plain(primitive: Primitive, text: &[u8]) -> Option<&'static str> {
     match primitive {
-        Primitive::Code => None,
+        Primitive::Code | Primitive::Xhtml => None,
         Primitive::Uri | Primitive::Url | Primitive::Canonical => scheme(text),
         Primitive::String | Primitive::Markdown => length(text),
-        _ => fault(primitive, text),
+        Primitive::Date => date(text),
+        Primitive::DateTime => date_time(text),
+        Primitive::Instant => instant(text),
+        Primitive::Base64Binary => base64(text),
+        Primitive::Id => id(text),
+        _ => std::str::from_utf8(text).ok().and_then(|text| fault(primitive, text)),
     }
 }
 
@@ -80,10 +96,10 @@ fn string(text: &str) -> Option<&'static str> {
     if text.as_bytes().iter().fold(false, bad) {
         return Some("a string may hold no control characters but tab, line feed and carriage return");
     }
-    length(text)
+    length(text.as_bytes())
 }
 
-fn length(text: &str) -> Option<&'static str> {
+fn length(text: &[u8]) -> Option<&'static str> {
     (text.len() > MAX_STRING).then_some("a string may have at most 1048576 bytes")
 }
 
@@ -101,24 +117,38 @@ fn code(text: &str) -> Option<&'static str> {
 
 const CODE: &str = "a code has no blank at its ends and only single blanks inside";
 
+fn id(text: &[u8]) -> Option<&'static str> {
+    (!is_id_of(text)).then_some("an id has 1 to 64 characters out of A-Z, a-z, 0-9, `-` and `.`")
+}
+
 /// `[A-Za-z0-9\-\.]{1,64}`
 pub(crate) fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+    is_id_of(text.as_bytes())
+}
+
+fn is_id_of(text: &[u8]) -> bool {
+    // Without an early end, so that many bytes are looked at at once.
+    let fits = |good, &b: &u8| good & (is_letter_or_digit(b) | (b == b'-') | (b == b'.'));
+    (1..=64).contains(&text.len()) && text.iter().fold(true, fits)
 }
 
 fn uri(text: &str) -> Option<&'static str> {
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Some("a uri holds no blanks; write them as `%20`");
     }
-    scheme(text)
+    scheme(text.as_bytes())
 }
 
-fn scheme(text: &str) -> Option<&'static str> {
-    if text.starts_with("urn:oid:") && !is_oid(text) {
+#[inline]
+fn scheme(text: &[u8]) -> Option<&'static str> {
+    if text.starts_with(b"urn:") { urn(text) } else { None }
+}
+
+fn urn(text: &[u8]) -> Option<&'static str> {
+    if text.starts_with(b"urn:oid:") && !std::str::from_utf8(text).is_ok_and(is_oid) {
         return Some("after `urn:oid:` come numbers without leading zero between dots");
     }
-    if text.starts_with("urn:uuid:") && !is_uuid_urn(text) {
+    if text.starts_with(b"urn:uuid:") && !is_uuid(text) {
         return Some("after `urn:uuid:` come 8-4-4-4-12 hexadecimal digits");
     }
     None
@@ -140,12 +170,24 @@ pub(crate) fn is_oid(text: &str) -> bool {
 /// `urn:uuid:` and 8-4-4-4-12 hexadecimal digits. The pattern of 4.0.1 has lower case only; RFC 4122
 /// section 3 reads both, and so do we.
 pub(crate) fn is_uuid_urn(text: &str) -> bool {
-    let Some(uuid) = text.strip_prefix("urn:uuid:") else { return false };
-    uuid.len() == 36
-        && uuid.bytes().enumerate().all(|(at, b)| match at {
-            8 | 13 | 18 | 23 => b == b'-',
-            _ => b.is_ascii_hexdigit(),
-        })
+    is_uuid(text.as_bytes())
+}
+
+fn is_uuid(text: &[u8]) -> bool {
+    let Some(uuid) = text.strip_prefix(b"urn:uuid:").and_then(<[u8]>::as_array::<36>) else { return false };
+    let hyphen = |at: &usize| uuid.get(*at) == Some(&b'-');
+    // Hyphens at their places and nowhere else: also these two without an early end.
+    let hyphens = uuid.iter().filter(|b| **b == b'-').count();
+    let digit = |good, &b: &u8| {
+        let letter = (b | 0x20).wrapping_sub(b'a') < 6;
+        good & (letter | (b.wrapping_sub(b'0') < 10) | (b == b'-'))
+    };
+    hyphens == 4 && [8, 13, 18, 23].iter().all(hyphen) && uuid.iter().fold(true, digit)
+}
+
+#[inline]
+fn is_letter_or_digit(b: u8) -> bool {
+    ((b | 0x20).wrapping_sub(b'a') < 26) | (b.wrapping_sub(b'0') < 10)
 }
 
 /// Whether `text` begins with a scheme (RFC 3986 section 3.1) and a colon.
@@ -273,11 +315,7 @@ fn base64(bytes: &[u8]) -> Option<&'static str> {
 /// Without branches, so that many bytes are looked at at once.
 #[inline]
 fn is_base64(b: u8) -> bool {
-    (b.wrapping_sub(b'A') < 26)
-        | (b.wrapping_sub(b'a') < 26)
-        | (b.wrapping_sub(b'0') < 10)
-        | (b == b'+')
-        | (b == b'/')
+    is_letter_or_digit(b) | (b == b'+') | (b == b'/')
 }
 
 /// Decoded length of base64 that has passed [`fault`].

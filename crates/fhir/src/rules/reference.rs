@@ -27,6 +27,14 @@ pub(crate) fn check<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t, 'a>, r
         local(walk, reference, id, targets);
         return;
     }
+    // Most references inside bundles are uuids; they hold no type.
+    if url.starts_with("urn:uuid:") {
+        walk.reaches_out();
+        if let Some(container) = walk.containers.last_mut() {
+            container.uses.push(ReferenceUse { node: reference.id(), url, targets });
+        }
+        return;
+    }
     let named = implied_type(&url);
     if let Some(name) = named {
         if walk.schema.resource_type(name).is_some() {
@@ -83,15 +91,16 @@ pub(crate) fn wrong_target<'t, 'a>(walk: &mut Walk<'_, 't, 'a>, node: Cursor<'t,
 
 /// Whether the definition lets the element point to the type `name`.
 pub(crate) fn allowed(schema: &Schema, targets: Run, name: &str) -> bool {
+    // An unknown type is reported elsewhere.
+    targets.len == 0 || allows(schema, targets, schema.type_named(name))
+}
+
+/// As [`allowed`], of a type that is looked up already.
+pub(crate) fn allows(schema: &Schema, targets: Run, ty: Option<TypeId>) -> bool {
     let rows = schema.target_rows(targets);
-    if rows.is_empty() {
-        return true;
-    }
-    let Some(ty) = schema.type_named(name) else {
-        return true; // an unknown type is reported elsewhere
-    };
-    // A target that the packages do not define (a profile, a logical model) may be anything.
-    rows.iter().any(|&row| row == NONE || schema.is_a(ty, TypeId(row)))
+    let Some(ty) = ty.filter(|_| !rows.is_empty()) else { return true };
+    // Most are named themselves. A target that the packages do not define (a profile, a logical model) may be anything.
+    rows.contains(&ty.0) || rows.iter().any(|&row| row == NONE || schema.is_a(ty, TypeId(row)))
 }
 
 /// `Type` of `Type/id`, also at the end of an absolute url and before `/_history/v`.

@@ -9,7 +9,7 @@ use super::model::{
 };
 use super::{PackageInfo, RULE_SET, Schema, SchemaError};
 
-const MAGIC: &[u8] = b"consilium-fhir-schema\x05";
+const MAGIC: &[u8] = b"consilium-fhir-schema\x06";
 
 pub(super) fn encode(schema: &Schema) -> Vec<u8> {
     let mut w = MAGIC.to_vec();
@@ -121,7 +121,7 @@ structs! {
     Str { at, len }
     Run { at, len }
     TypeDef { name, kind, primitive, special, is_abstract, base, children, slots, buckets, required, invariants }
-    Child { name, min, max, array, choice, modifier, binding, strength, invariants }
+    Child { name, min, max, array, choice, modifier, binding, strength, most, invariants }
     Slot { name, child, ty, targets, action }
     ValueSet { url, membership, codes, unknown }
     Code { code, system }

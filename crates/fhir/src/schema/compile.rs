@@ -340,6 +340,7 @@ fn compile_child(
         _ => NONE,
     };
     let strength = strength.unwrap_or(Strength::Required);
+    let most = bound.and_then(terminology::maximum).map_or(NONE, |url| terminology::compile(build, &url));
     let modifier = e.node.get("isModifier").and_then(Cursor::as_bool).unwrap_or(false);
     Child {
         name: build.text(name),
@@ -350,6 +351,7 @@ fn compile_child(
         modifier,
         binding,
         strength,
+        most,
         invariants,
     }
 }

@@ -193,6 +193,8 @@ pub(crate) struct Child {
     /// Row of a value set, or [`NONE`].
     pub binding: u16,
     pub strength: Strength,
+    /// Row of the value set that no code may leave, however weak the binding, or [`NONE`].
+    pub most: u16,
     pub invariants: Run,
 }
 

@@ -92,8 +92,12 @@ fn reduced(build: &mut Build, list: Cursor<'_, '_>) -> String {
             if Strength::named(&strength).is_some() {
                 terminology::compile(build, &text_of(binding, "valueSet"));
                 let set = set.token();
+                let most = terminology::maximum(binding).map_or(String::new(), |url| {
+                    terminology::compile(build, &url);
+                    format!(",\"most\":{}", serde_json::Value::String(url))
+                });
                 out.push_str(&format!(
-                    "{comma}\"binding\":{{\"strength\":\"{strength}\",\"valueSet\":{set}}}"
+                    "{comma}\"binding\":{{\"strength\":\"{strength}\",\"valueSet\":{set}{most}}}"
                 ));
             }
         }

@@ -323,6 +323,15 @@ fn unversioned(url: &str) -> &str {
     url.split('|').next().unwrap_or(url)
 }
 
+/// The value set that the codes of a binding may not leave
+/// (<https://hl7.org/fhir/R4/extension-elementdefinition-maxvalueset.html>).
+pub(super) fn maximum(binding: Cursor<'_, '_>) -> Option<String> {
+    const URL: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet";
+    let extension = items(binding, "extension").find(|x| x.get("url").is_some_and(|u| u.str_is(URL)))?;
+    let set = extension.get("valueCanonical").or_else(|| extension.get("valueUri"))?;
+    set.as_str().map(|url| url.into_owned())
+}
+
 /// Row of a bound value set, compiled on first use.
 pub(super) fn compile(build: &mut Build, url: &str) -> u16 {
     let url = unversioned(url);

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::{
-    FLAG_ESCAPED, FLAG_KEY_ESCAPED, FLAG_PLAIN, Kind, NO_KEY, Node, NodeId, Position, Tape, ends_at,
-    key_hash, same, unescape,
+    FLAG_ESCAPED, FLAG_KEY_ESCAPED, FLAG_PLAIN, Kind, NO_KEY, Node, NodeId, Position, Tape,
+    key::{Name, ends_at, same},
+    unescape,
 };
 
 /// A place in a tape: three words, copied freely.
@@ -67,10 +68,17 @@ impl<'t, 'a> Cursor<'t, 'a> {
         self.tape.input.as_bytes().get(start..end).unwrap_or_default()
     }
 
-    /// [`ends`] of the key as written.
+    /// The key as written, for looking it up; `key` are its bytes. An escaped key has the hash of what it stands for.
+    #[inline(always)]
+    pub(crate) fn name(self, key: &[u8]) -> Name {
+        let ends = ends_at(self.tape.input.as_bytes(), self.node.key as usize, key);
+        Name { hash: self.node.key_hash, ends }
+    }
+
+    /// The key holds an escape.
     #[inline]
-    pub(crate) fn key_ends(self) -> (u64, u64) {
-        ends_at(self.tape.input.as_bytes(), self.node.key as usize, self.key_bytes())
+    pub(crate) fn key_is_escaped(self) -> bool {
+        self.node.flags & FLAG_KEY_ESCAPED != 0
     }
 
     /// The text is printable ASCII without blanks or escapes.
@@ -107,6 +115,13 @@ impl<'t, 'a> Cursor<'t, 'a> {
     #[inline]
     pub(crate) fn token_bytes(self) -> &'a [u8] {
         self.tape.input.as_bytes().get(self.start()..self.end()).unwrap_or_default()
+    }
+
+    /// As [`Cursor::raw_str`], as bytes; empty if no string.
+    #[inline]
+    pub(crate) fn raw_bytes(self) -> &'a [u8] {
+        let inside = self.start() + 1..self.end().saturating_sub(1);
+        self.tape.input.as_bytes().get(inside).filter(|_| self.node.kind == Kind::String).unwrap_or_default()
     }
 
     /// The inside of a string as written, escapes not decoded; `None` if no string.
@@ -158,14 +173,40 @@ impl<'t, 'a> Cursor<'t, 'a> {
     }
 
     /// The member of an object under `key`; `None` if absent or if this is no object. O(members).
-    #[inline]
+    #[inline(always)]
     pub fn get(self, key: &str) -> Option<Cursor<'t, 'a>> {
+        self.member(Name::of(key.as_bytes()), key)
+    }
+
+    fn member(self, name: Name, key: &str) -> Option<Cursor<'t, 'a>> {
         if self.node.kind != Kind::Object {
             return None;
         }
-        // The text of a key is far away; its hash is not.
-        let hash = key_hash(key.as_bytes());
-        self.children().find(|c| c.node.key_hash == hash && c.key_is(key))
+        let mut at = self.id.0 + 1;
+        while at < self.node.next {
+            let node = self.tape.node(NodeId(at));
+            // The text of a key is far away; its hash is not.
+            if node.key_hash == name.hash {
+                let member = Cursor { tape: self.tape, id: NodeId(at), node };
+                if member.is_named(name, key) {
+                    return Some(member);
+                }
+            }
+            at = node.next.max(at + 1);
+        }
+        None
+    }
+
+    #[inline]
+    fn is_named(self, name: Name, key: &str) -> bool {
+        if self.key_is_escaped() {
+            return self.key_is(key);
+        }
+        let raw = self.key_bytes();
+        raw.len() == key.len()
+            && self.name(raw).ends == name.ends
+            && (raw.len() <= 16 || raw == key.as_bytes())
+            && self.node.key != NO_KEY
     }
 
     /// The item of an array at `index`; `None` if absent or if this is no array. O(index).

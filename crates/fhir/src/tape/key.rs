@@ -2,12 +2,15 @@
 
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The first and the last eight bytes as words, of a shorter name all bytes and nothing; together with the length they
-/// are the whole of what has at most 16 bytes.
+/// A name of at most 16 bytes as two words, first byte lowest, what is left of them zero; of a longer one the first and
+/// the last eight bytes. Together with the length they are the whole of what has at most 16 bytes.
 #[inline]
-pub(crate) const fn ends(bytes: &[u8]) -> (u64, u64) {
+const fn ends(bytes: &[u8]) -> (u64, u64) {
     if let (Some(head), Some(tail)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        return (u64::from_le_bytes(*head), u64::from_le_bytes(*tail));
+        let tail = u64::from_le_bytes(*tail);
+        // What the two have in common belongs to the first.
+        let common = 8 * (16usize.saturating_sub(bytes.len()) as u32);
+        return (u64::from_le_bytes(*head), if common < 64 { tail >> common } else { 0 });
     }
     if let (Some(head), Some(tail)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         // The two overlap in the same bytes at the same places.
@@ -22,18 +25,51 @@ pub(crate) const fn ends(bytes: &[u8]) -> (u64, u64) {
     }
 }
 
-/// As [`ends`], of `name`, which stands at `start` in `input`: what is around it is read too, so that its length costs
+/// As [`ends`], of the name of `len` bytes, less than 16, at the start of `block`.
+#[inline(always)]
+fn ends_in(block: &[u8; 16], len: usize) -> (u64, u64) {
+    let word = u128::from_le_bytes(*block);
+    let (head, tail) = MASKS.get(len).copied().unwrap_or_default();
+    (word as u64 & head, (word >> 64) as u64 & tail)
+}
+
+/// The bits of the first bytes of two words, by their number.
+const MASKS: [(u64, u64); 16] = {
+    let mut masks = [(0, 0); 16];
+    let (mut rest, mut mask) = (masks.as_mut_slice(), 0u128);
+    while let [first, more @ ..] = rest {
+        *first = (mask as u64, (mask >> 64) as u64);
+        mask = mask << 8 | 0xff;
+        rest = more;
+    }
+    masks
+};
+
+/// As [`ends`], of `name`, which stands at `start` in `input`: what is behind it is read too, so that its length costs
 /// no branches.
 #[inline]
-pub(crate) fn ends_at(input: &[u8], start: usize, name: &[u8]) -> (u64, u64) {
-    let len = name.len();
-    let word =
-        |at: usize| input.get(at..).and_then(<[u8]>::first_chunk).map(|word| u64::from_le_bytes(*word));
-    let tail = (start + len).checked_sub(8).and_then(word);
-    let (Some(head), Some(tail)) = (word(start), tail) else { return ends(name) };
-    let unused = 64 - 8 * len.min(8) as u32;
-    let (mask, both) = (u64::MAX.checked_shr(unused).unwrap_or(0), if len < 8 { 0 } else { u64::MAX });
-    (head & mask, tail & both)
+pub(super) fn ends_at(input: &[u8], start: usize, name: &[u8]) -> (u64, u64) {
+    match input.get(start..).and_then(<[u8]>::first_chunk) {
+        Some(block) if name.len() < 16 => ends_in(block, name.len()),
+        _ => ends(name),
+    }
+}
+
+/// What a name is looked up by.
+#[derive(Clone, Copy)]
+pub(crate) struct Name {
+    pub hash: u32,
+    /// [`ends`] of it.
+    pub ends: (u64, u64),
+}
+
+impl Name {
+    /// Of any name; of a literal it is made when compiling.
+    #[inline(always)]
+    pub(crate) const fn of(name: &[u8]) -> Self {
+        let ends = ends(name);
+        Name { hash: mixed(ends, name.len()), ends }
+    }
 }
 
 /// Hash of a property name: its ends and its length decide. Fast, not collision-free: whoever looks something up by
@@ -43,10 +79,10 @@ pub(crate) const fn hash(key: &[u8]) -> u32 {
     mixed(ends(key), key.len())
 }
 
-/// As [`hash`], of `name`, which stands at `start` in `input`.
-#[inline]
-pub(crate) fn hash_at(input: &[u8], start: usize, name: &[u8]) -> u32 {
-    mixed(ends_at(input, start, name), name.len())
+/// As [`hash`], of the name of `len` bytes, less than 16, at the start of `block`.
+#[inline(always)]
+pub(crate) fn hash_in(block: &[u8; 16], len: usize) -> u32 {
+    mixed(ends_in(block, len), len)
 }
 
 #[inline]
@@ -87,7 +123,9 @@ mod tests {
             for end in start..=input.len() {
                 let name = &input[start..end];
                 assert_eq!(ends_at(&input, start, name), ends(name), "{start} {end}");
-                assert_eq!(hash_at(&input, start, name), hash(name), "{start} {end}");
+                if let (Some(block), 0..16) = (input[start..].first_chunk(), name.len()) {
+                    assert_eq!(hash_in(block, name.len()), hash(name), "{start} {end}");
+                }
             }
         }
     }

@@ -1,38 +1,10 @@
 //! Finding the end of runs: of text inside a string, of blanks between tokens. Sixteen bytes at a time where the
 //! processor has vectors of that size at any rate (SSE2 is part of x86-64), else eight.
 
-/// How many bytes stand before the first quote, backslash or control character (RFC 8259 section 7), and whether all
-/// of them are printable ASCII without blanks.
-#[inline]
-pub(super) fn text(rest: &[u8]) -> (usize, bool) {
-    let mut at = 0;
-    let mut plain = true;
-    while let Some(block) = rest.get(at..).and_then(<[u8]>::first_chunk) {
-        let (stop, odd) = block::text(block);
-        if stop < block::BYTES {
-            return (at + stop, plain && odd >= stop);
-        }
-        plain &= odd >= block::BYTES;
-        at += block::BYTES;
-    }
-    let tail = rest.get(at..).unwrap_or_default();
-    let len = tail.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)).unwrap_or(tail.len());
-    let odd = tail.iter().take(len).any(|b| !b.is_ascii_graphic());
-    (at + len, plain && !odd)
-}
-
-/// How many bytes are spaces.
-#[inline]
-pub(super) fn spaces(rest: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(block) = rest.get(at..).and_then(<[u8]>::first_chunk) {
-        let len = block::spaces(block);
-        at += len;
-        if len < block::BYTES {
-            return at;
-        }
-    }
-    at
+/// As [`block`], of less than a block: where nothing ends the text its length.
+pub(super) fn tail(rest: &[u8]) -> (usize, usize) {
+    let first = |of: fn(&u8) -> bool| rest.iter().position(of).unwrap_or(rest.len());
+    (first(|b| matches!(b, b'"' | b'\\' | 0..0x20)), first(|b| !b.is_ascii_graphic()))
 }
 
 /// How many bytes are blanks of JSON (RFC 8259 section 2).
@@ -50,7 +22,7 @@ pub(super) fn blanks(rest: &[u8]) -> usize {
     at + tail.iter().take_while(|b| matches!(b, b' ' | b'\n' | b'\r' | b'\t')).count()
 }
 
-pub(super) use block::text as block;
+pub(super) use block::{BYTES, name, spaces, text as block};
 
 #[cfg(target_arch = "x86_64")]
 mod block {
@@ -77,6 +49,16 @@ mod block {
         (first(stop), first(odd))
     }
 
+    /// Position of the first byte that ends a text, as [`text`], or that is no ASCII: names have none of those.
+    #[inline]
+    pub(in crate::tape) fn name(block: &[u8; BYTES]) -> usize {
+        let bytes = load_unaligned_m128i(block);
+        let quote = cmp_eq_mask_i8_m128i(bytes, set_splat_i8_m128i(b'"' as i8));
+        let slash = cmp_eq_mask_i8_m128i(bytes, set_splat_i8_m128i(b'\\' as i8));
+        let control = cmp_lt_mask_i8_m128i(bytes, set_splat_i8_m128i(0x20));
+        first(move_mask_i8_m128i(bitor_m128i(bitor_m128i(quote, slash), control)))
+    }
+
     /// Number of spaces before the first other byte.
     #[inline]
     pub(in crate::tape) fn spaces(block: &[u8; BYTES]) -> usize {
@@ -101,7 +83,7 @@ mod block {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod block {
-    pub(in crate::tape) const BYTES: usize = 8;
+    pub(in crate::tape) const BYTES: usize = 16;
 
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -118,19 +100,28 @@ mod block {
         below(word ^ (ONES * u64::from(byte)), 1)
     }
 
+    #[inline]
+    fn stops(word: u64) -> u64 {
+        equal(word, b'"') | equal(word, b'\\') | below(word, 0x20)
+    }
+
     /// As on x86-64.
     #[inline]
     pub(in crate::tape) fn text(block: &[u8; BYTES]) -> (usize, usize) {
-        let word = u64::from_le_bytes(*block);
-        let stop = equal(word, b'"') | equal(word, b'\\') | below(word, 0x20);
-        let odd = below(word, 0x21) | (word & HIGH) | equal(word, 0x7f);
-        (first(stop), first(odd))
+        let odd = |word| below(word, 0x21) | (word & HIGH) | equal(word, 0x7f);
+        (first(block, stops), first(block, odd))
+    }
+
+    /// As on x86-64.
+    #[inline]
+    pub(in crate::tape) fn name(block: &[u8; BYTES]) -> usize {
+        first(block, |word| stops(word) | (word & HIGH))
     }
 
     /// As on x86-64.
     #[inline]
     pub(in crate::tape) fn spaces(block: &[u8; BYTES]) -> usize {
-        first(u64::from_le_bytes(*block) ^ (ONES * u64::from(b' ')))
+        first(block, |word| word ^ (ONES * u64::from(b' ')))
     }
 
     /// As on x86-64.
@@ -139,15 +130,23 @@ mod block {
         block.iter().take_while(|b| matches!(b, b' ' | b'\n' | b'\r' | b'\t')).count()
     }
 
+    /// The first byte with a bit in the mask of its word.
     #[inline]
-    fn first(mask: u64) -> usize {
-        (mask.trailing_zeros() / 8) as usize
+    fn first(block: &[u8; BYTES], mask: impl Fn(u64) -> u64) -> usize {
+        let both = u128::from_le_bytes(*block);
+        let (low, high) = (mask(both as u64), mask((both >> 64) as u64));
+        (if low == 0 { 64 + high.trailing_zeros() } else { low.trailing_zeros() } / 8) as usize
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The length of the text and whether it is printable ASCII without blanks.
+    fn seen((stop, odd): (usize, usize)) -> (usize, bool) {
+        (stop, odd >= stop)
+    }
 
     fn text_by_bytes(rest: &[u8]) -> (usize, bool) {
         let len = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
@@ -161,14 +160,22 @@ mod tests {
                 for byte in 0..=255u8 {
                     let mut bytes = vec![b'a'; len];
                     bytes[at] = byte;
-                    assert_eq!(text(&bytes), text_by_bytes(&bytes), "{byte} at {at} of {len}");
-                    bytes[len - 1] = b'"';
-                    assert_eq!(text(&bytes), text_by_bytes(&bytes), "{byte} at {at} of {len}, then a quote");
+                    for last in [bytes[len - 1], b'"'] {
+                        bytes[len - 1] = last;
+                        assert_eq!(seen(tail(&bytes)), text_by_bytes(&bytes), "{byte} at {at} of {len}");
+                        if let Some(first) = bytes.first_chunk() {
+                            let wanted = text_by_bytes(first);
+                            assert_eq!(seen(block(first)), wanted, "{byte} at {at} of {len}");
+                            let ascii = first.iter().take_while(|b| b.is_ascii()).count();
+                            assert_eq!(name(first), wanted.0.min(ascii), "{byte} at {at} of {len}");
+                        }
+                    }
                     let mut bytes = vec![b' '; len];
                     bytes[at] = byte;
-                    let whole = len / block::BYTES * block::BYTES;
-                    let others = if byte == b' ' || at >= whole { whole } else { at };
-                    assert_eq!(spaces(&bytes), others, "{byte} at {at} of {len}");
+                    if let Some(block) = bytes.first_chunk() {
+                        let others = if byte == b' ' { BYTES } else { at.min(BYTES) };
+                        assert_eq!(spaces(block), others, "{byte} at {at} of {len}");
+                    }
                     let blank = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
                     assert_eq!(blanks(&bytes), if blank { len } else { at }, "{byte} at {at} of {len}");
                 }

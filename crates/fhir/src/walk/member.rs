@@ -3,7 +3,7 @@
 use super::{Reached, Walk};
 use crate::report::IssueCode;
 use crate::rules::{self, primitive};
-use crate::schema::{Child, NONE, Primitive, Slot, TypeId, TypeKind};
+use crate::schema::{Child, NONE, Primitive, Slot, Special, TypeId, TypeKind};
 use crate::tape::{Cursor, Kind};
 
 impl<'t, 'a> Walk<'_, 't, 'a> {
@@ -107,7 +107,7 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
                 if value.kind() == Kind::Null {
                     self.null(value, partner, in_array);
                 } else {
-                    self.primitive(value, primitive, child);
+                    self.primitive(value, primitive, Some(child));
                     rules::invariant::check(self, value, ty, child.invariants);
                 }
             }
@@ -130,6 +130,9 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
                 if child.binding != NONE {
                     rules::binding::element(self, value, def.special, child.binding, child.strength);
                 }
+                if child.most != NONE {
+                    rules::binding::maximum(self, value, def.special, child.most);
+                }
             }
         }
     }
@@ -146,40 +149,50 @@ impl<'t, 'a> Walk<'_, 't, 'a> {
         }
     }
 
-    fn primitive(&mut self, value: Cursor<'t, 'a>, primitive: Primitive, child: &Child) {
-        let (kinds, wanted) = primitive::json_kind(primitive);
-        if !kinds.contains(&value.kind()) {
-            let text = format!("this must be {wanted} ({})", primitive.name());
+    /// The value of a primitive. `child`: with its binding, if there may be one.
+    pub(super) fn primitive(&mut self, value: Cursor<'t, 'a>, primitive: Primitive, child: Option<&Child>) {
+        let (kind, plain) = (value.kind(), value.is_plain());
+        if !primitive::is_written_as(primitive, kind) {
+            let text = format!("this must be {} ({})", primitive::written(primitive), primitive.name());
             self.error(value, IssueCode::Structure, "fhir.json.kind", text);
             return;
         }
         if self.is_withheld(value.id()) {
             return;
         }
-        if value.kind() != Kind::String {
+        if kind != Kind::String {
             if let Some(fault) = primitive::fault(primitive, value.token()) {
                 self.error(value, IssueCode::Value, "fhir.value.form", fault);
             }
             return;
         }
-        let Some(text) = value.as_str() else { return };
-        if text.is_empty() {
+        let raw = value.raw_bytes();
+        if raw.is_empty() {
             let text = "this string is empty; leave the property out if there is no value";
             self.error(value, IssueCode::Value, "fhir.empty.string", text);
             return;
         }
+        let fault = if plain { primitive::fault_of_plain(primitive, raw) } else { None };
+        let bound = child.filter(|child| child.binding != NONE);
+        if plain && fault.is_none() && bound.is_none() && !rules::reads_text(self.options, primitive, raw) {
+            return;
+        }
+        let Some(text) = value.as_str() else { return };
         if primitive == Primitive::Xhtml {
             rules::narrative::check(self, value, &text);
             return;
         }
-        let fault = if value.is_plain() { primitive::fault_of_plain } else { primitive::fault };
-        if let Some(fault) = fault(primitive, &text) {
+        let fault = if plain { fault } else { primitive::fault(primitive, &text) };
+        if let Some(fault) = fault {
             self.error(value, IssueCode::Value, "fhir.value.form", fault);
             return;
         }
         rules::text(self, value, primitive, &text);
-        if child.binding != NONE {
+        if let Some(child) = bound {
             rules::binding::code(self, value, child.binding, child.strength, &text);
+            if child.most != NONE {
+                rules::binding::maximum(self, value, Special::None, child.most);
+            }
         }
     }
 
