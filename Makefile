@@ -99,6 +99,12 @@ fuzz: setup ## fuzz decoders, JSON, validator and FHIRPath; ONLY="target=executi
 fhirpath-peer: setup ## compare FHIRPath with fhirpath.js (needs node and npm) on the real test data
 	@$(STAGE) fhirpath-peer scripts/fhirpath-peer.sh
 
+# Not in `make test`: the cluster takes minutes to build, and the feature another build of store and services.
+.PHONY: tikv
+tikv: setup ## the TiKV adapter and a validator on it, against a small cluster (needs Go)
+	@$(STAGE) tikv-peer scripts/tikv-peer.sh
+	@$(STAGE) tikv cargo test --locked --workspace --features consilium-store/tikv --test tikv -- --include-ignored
+
 # --- changing --------------------------------------------------------------------------------------
 .PHONY: fmt
 fmt: ## format all Rust code

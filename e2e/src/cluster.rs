@@ -124,6 +124,11 @@ impl Cluster {
         self.consilium(&arguments)?.good().context("consilium up")
     }
 
+    /// Port of the message server, or of the tap before it.
+    pub fn bus(&self) -> u16 {
+        self.port - 1
+    }
+
     /// Puts the tap before nats-server, which gets another port. Before the first start.
     pub fn tap(&mut self, kept: &Path) -> Result<()> {
         let file = self.dir.join("nats/nats.conf");

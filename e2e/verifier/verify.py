@@ -54,6 +54,18 @@ class Reader:
     def text(self):
         return self.take(self.num(4)).decode()
 
+    def place(self):
+        """Index and number of a message of a group, and as many hashes as they demand."""
+        index, size = self.num(2), self.num(2)
+        need(0 < size <= 1024 and index < size, "signature: no place in its group")
+        at, last, path = index, size - 1, []
+        while last:
+            path.append(self.take(32).hex())
+            while at == last and not at & 1:
+                at, last = at >> 1, last >> 1
+            at, last = at >> 1, last >> 1
+        return {"index": index, "size": size, "path": path}
+
 def signed(key, message, signature):
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
@@ -68,13 +80,13 @@ def quorum(n):
 leaf_hash = lambda data: sha(b"\0", data)
 node_hash = lambda left, right: sha(b"\1", left, right)
 
-def included(leaf, place, root):
+def root_over(leaf, place):
     index, last = place["index"], place["size"] - 1
     if not 0 <= index <= last:
-        return False
+        return None
     for sibling in map(raw, place["path"]):
         if last == 0:
-            return False
+            return None
         if index & 1 or index == last:
             leaf = node_hash(sibling, leaf)
             while index and not index & 1:
@@ -82,7 +94,16 @@ def included(leaf, place, root):
         else:
             leaf = node_hash(leaf, sibling)
         index, last = index >> 1, last >> 1
-    return last == 0 and leaf == root
+    return leaf if last == 0 else None
+
+def included(leaf, place, root):
+    return root_over(leaf, place) == root
+
+def covered(name, channel, message, place):
+    """The bytes that are signed where the message stands among others that were signed together."""
+    root = root_over(leaf_hash(message), place)
+    need(root is not None, "signature: no place in its group")
+    return purpose(name, channel, num(place["size"], 2) + root)
 
 # --- blocks: certificates, and the members from genesis on
 def certified(channel, members, h, c):
@@ -115,11 +136,13 @@ def transaction(genesis, proof, kind, service):
     """The body's reader, the sender and the members of its block."""
     members, tx = members_at(genesis, proof), raw(proof["tx"])
     need(included(leaf_hash(tx), proof["inclusion"], raw(proof["header"]["tx_root"])), "block: the transaction is not in it")
-    body = Reader(tx[:-64])
+    body = Reader(tx)
+    place, signature = body.place(), body.take(64)
+    message = covered("transaction", genesis["channel"], body.data, place)
     sender = body.text()
     need(body.num(1) == kind, "transaction: it is of another kind")
     keys = [raw(m[service]) for m in members if m["organisation"] == sender]
-    need(keys and signed(keys[0], purpose("transaction", genesis["channel"], tx[:-64]), tx[-64:]), "transaction: bad signature")
+    need(keys and signed(keys[0], message, signature), "transaction: bad signature")
     return body, sender, members
 
 # --- the kinds of files
@@ -137,7 +160,7 @@ def receipt(genesis, r):
     for _ in range(body.num(4)):
         attesters.append(body.text())
         need(attesters[-1] in keys, "attestation: by a stranger")
-        message = purpose("attestation", genesis["channel"], statement)
+        message = covered("attestation", genesis["channel"], statement, body.place())
         need(signed(keys[attesters[-1]], message, body.take(64)), "attestation: bad signature")
     need(attesters == sorted(set(attesters)), "attestation: one stands there twice")
     size = genesis["params"]["committee"] or len(members)
@@ -223,8 +246,8 @@ def checkpoint(genesis, p):
 
 def any_transaction(genesis, p):
     need(set(p) == {"format", "genesis", "transaction"}, "format: there is more than a transaction")
-    body = Reader(raw(p["transaction"]["tx"])[:-64])
-    body.text()
+    body = Reader(raw(p["transaction"]["tx"]))
+    body.place(), body.take(64), body.text()
     kind = body.num(1)
     services = dict.fromkeys((1, 2, 7, 9, 10, 11), "ingest") | {3: "audit", 6: "consensus"} | dict.fromkeys((4, 5, 8), "governance")
     need(kind in services, "transaction: of an unknown kind")
@@ -277,7 +300,7 @@ def in_log(genesis, proof, fetch):
     need(node is None and top == raw(point["header"]["log_root"]), "log: the tiles have another root")
     return number
 
-KINDS = {"consilium-receipt/2": receipt, "consilium-transaction-proof/1": any_transaction, "consilium-audit-proof/2": audit, "consilium-sample-proof/1": sample,
+KINDS = {"consilium-receipt/3": receipt, "consilium-transaction-proof/2": any_transaction, "consilium-audit-proof/3": audit, "consilium-sample-proof/2": sample,
          "consilium-state-proof/2": state, "consilium-checkpoint-proof/1": checkpoint}
 
 def verify(genesis, proof):

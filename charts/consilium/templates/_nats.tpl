@@ -42,9 +42,9 @@ users: [
   {{- include "consilium.nats.user" (dict "root" . "component" "consensus"
         "publish" (list "consensus.head" "*.consensus.sync" "consensus.gossip" "consensus.committed" "audit.append")
         "subscribe" (list "consensus.submit" "consensus.find" "consensus.state" "consensus.head" "consensus.block"
-          "consensus.tile" "consensus.checkpoint" "consensus.sync" "*.consensus.gossip")) | nindent 2 }}
+          "consensus.tile" "consensus.checkpoint" "consensus.sync" "*.consensus.gossip" "*.consensus.gossip.via.*")) | nindent 2 }}
   {{- include "consilium.nats.user" (dict "root" . "component" "keys"
-        "publish" (list "consensus.head" "audit.append")
+        "publish" (list "consensus.state" "consensus.head" "audit.append")
         "subscribe" (list "keys.class" "keys.policy" "keys.open" "keys.erased")) | nindent 2 }}
   {{- include "consilium.nats.user" (dict "root" . "component" "audit"
         "publish" (list "consensus.submit" "consensus.find" "consensus.state" "consensus.head" "consensus.block"
@@ -65,13 +65,36 @@ users: [
 {{ include "consilium.nats.list" $subjects }}
 {{- end -}}
 
-{{/* Exports and imports of one member's account on a hub: takes (dict "root" $ "member" NAME). */}}
+{{/*
+What a hub may not hand over: what stays inside, and other hubs' labels. takes (dict "root" $ "hub" NAME). Thus a label
+says the truth about the hub that it names, whatever the others do.
+*/}}
+{{- define "consilium.nats.refused" -}}
+{{- $subjects := include "consilium.nats.inside" .root | fromJsonArray -}}
+{{- $labels := list -}}
+{{- range .root.Values.nats.leaf.remotes -}}
+{{- $labels = append $labels .hub -}}
+{{- end -}}
+{{- if .root.Values.nats.hub.enabled -}}
+{{- $labels = append $labels (include "consilium.organisation" .root) -}}
+{{- end -}}
+{{- range without ($labels | uniq) .hub -}}
+{{- $subjects = append $subjects (printf "consilium.%s.*.consensus.gossip.via.%s" $.root.Values.channel .) -}}
+{{- end -}}
+{{ include "consilium.nats.list" $subjects }}
+{{- end -}}
+
+{{/*
+Exports and imports of one member's account on a hub: takes (dict "root" $ "member" NAME). What is published gets the
+hub's label.
+*/}}
 {{- define "consilium.nats.crossing" -}}
 {{- $root := .root -}}
 {{- $member := .member -}}
 {{- $others := without $root.Values.nats.hub.members $member -}}
 {{- $services := list "blob.*.*" "validate.attest" "consensus.sync" "ingest.exchange" -}}
 {{- $streams := list "consensus.gossip" -}}
+{{- $label := printf "via.%s" (include "consilium.organisation" $root) -}}
 exports: [
 {{- range $services }}
   { service: "consilium.{{ $root.Values.channel }}.{{ $member }}.{{ . }}", accounts: {{ include "consilium.nats.list" $others }} }
@@ -86,7 +109,7 @@ imports: [
   { service: { account: "{{ $other }}", subject: "consilium.{{ $root.Values.channel }}.{{ $other }}.{{ . }}" } }
 {{- end }}
 {{- range $streams }}
-  { stream: { account: "{{ $other }}", subject: "consilium.{{ $root.Values.channel }}.{{ $other }}.{{ . }}" } }
+  { stream: { account: "{{ $other }}", subject: "consilium.{{ $root.Values.channel }}.{{ $other }}.{{ . }}" }, to: "consilium.{{ $root.Values.channel }}.{{ $other }}.{{ . }}.{{ $label }}" }
 {{- end }}
 {{- end }}
 ]
@@ -150,7 +173,7 @@ leafnodes {
     {{- range $i, $remote := . }}
     { url: $LEAF_{{ $i }}_URL, account: "{{ $organisation }}"
       tls { ca_file: "/etc/nats-ca/ca.crt" }
-      deny_imports: {{ include "consilium.nats.inside" $ }}
+      deny_imports: {{ include "consilium.nats.refused" (dict "root" $ "hub" $remote.hub) }}
       deny_exports: {{ include "consilium.nats.inside" $ }} }
     {{- end }}
   ]

@@ -13,12 +13,12 @@
 //! record id, version, class, epoch and policy digest. It is authenticated, not stored.
 
 use aes_gcm::Aes256Gcm;
-use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::aead::{Aead, AeadInPlace, KeyInit, Payload};
 use aes_gcm_siv::Aes256GcmSiv;
 use hmac::{Hmac, Mac};
 use rand_core::CryptoRngCore;
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::codec::{Reader, Writer};
 use crate::{AbeError, SUITE, Secret32, hash};
@@ -108,12 +108,20 @@ impl Kind {
         }
     }
 
-    fn encrypt(self, key: &[u8; 32], nonce: &[u8; 12], payload: Payload<'_, '_>) -> Option<Vec<u8>> {
+    /// Encrypts where the plaintext lies; the tag.
+    fn encrypt(
+        self,
+        key: &[u8; 32],
+        nonce: &[u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+    ) -> Option<[u8; TAG_BYTES]> {
         match self {
-            Self::Record => Aes256Gcm::new(key.into()).encrypt(nonce.into(), payload),
-            _ => Aes256GcmSiv::new(key.into()).encrypt(nonce.into(), payload),
+            Self::Record => Aes256Gcm::new(key.into()).encrypt_in_place_detached(nonce.into(), aad, text),
+            _ => Aes256GcmSiv::new(key.into()).encrypt_in_place_detached(nonce.into(), aad, text),
         }
         .ok()
+        .map(Into::into)
     }
 
     fn decrypt(self, key: &[u8; 32], nonce: &[u8; 12], payload: Payload<'_, '_>) -> Option<Vec<u8>> {
@@ -133,9 +141,10 @@ struct Split {
 
 fn split(kind: Kind, key: &Secret32, associated: &[u8]) -> Split {
     let label = kind.name().as_bytes();
-    let mut commitment = hash::keyed(&hash::derive(key.expose(), "commitment key", &[label]));
+    let keys = hash::Extracted::new(key.expose());
+    let mut commitment = hash::keyed(&keys.expand("commitment key", &[label]));
     commitment.update(associated);
-    Split { encryption: hash::derive(key.expose(), "encryption key", &[label]), commitment }
+    Split { encryption: keys.expand("encryption key", &[label]), commitment }
 }
 
 /// What both commitment and AEAD authenticate besides the ciphertext.
@@ -160,15 +169,21 @@ pub(crate) fn seal(
     rng.fill_bytes(&mut nonce);
     let aad = associated(kind, &nonce, context)?;
     let split = split(kind, key, &aad);
-    let payload = Payload { msg: plaintext, aad: &aad };
-    let ciphertext = kind.encrypt(&split.encryption, &nonce, payload);
-    let ciphertext = ciphertext.ok_or(AbeError::DoesNotOpen { what: kind.name() })?;
-    Ok(Writer::with_capacity(OVERHEAD + plaintext.len())
+    let mut out = Writer::with_capacity(OVERHEAD + plaintext.len())
         .fixed(&SUITE.to_be_bytes())
         .fixed(&nonce)
         .fixed(&split.commitment.finalize().into_bytes())
-        .fixed(&ciphertext)
-        .finish())
+        .fixed(plaintext)
+        .finish();
+    let tag = out
+        .get_mut(OVERHEAD - TAG_BYTES..)
+        .and_then(|text| kind.encrypt(&split.encryption, &nonce, &aad, text));
+    let Some(tag) = tag else {
+        out.zeroize();
+        return Err(AbeError::DoesNotOpen { what: kind.name() });
+    };
+    out.extend_from_slice(&tag);
+    Ok(out)
 }
 
 pub(crate) fn open(

@@ -1,11 +1,11 @@
 //! Hashing to the curve, coins and key derivation, each under a label of its own.
 
-use hkdf::Hkdf;
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use sha3::Shake256;
 use sha3::digest::{ExtendableOutput, Update, XofReader};
+use std::sync::LazyLock;
 use zeroize::Zeroizing;
 
 use crate::attribute::Term;
@@ -117,24 +117,48 @@ pub(crate) fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     <Hmac<Sha256> as KeyInit>::new((&*block).into())
 }
 
-/// HKDF-SHA-256 (RFC 5869) to 32 bytes; the label and all fields are bound with their lengths.
-pub(crate) fn derive(secret: &[u8], label: &str, fields: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-    let mut info = Writer::new().text(label);
-    for field in fields {
-        info = info.bytes(field);
+/// A secret from which keys are derived by HKDF-SHA-256 (RFC 5869): extracted once for any number of them.
+pub(crate) struct Extracted(Hmac<Sha256>);
+
+/// HMAC under the salt, which is public and the same for all.
+static SALTED: LazyLock<Hmac<Sha256>> = LazyLock::new(|| {
+    const { assert!(SALT_KDF.len() <= 64, "RFC 2104: a longer key would be hashed") };
+    let mut block = [0; 64];
+    block.iter_mut().zip(SALT_KDF).for_each(|(to, from)| *to = *from);
+    <Hmac<Sha256> as KeyInit>::new((&block).into())
+});
+
+impl Extracted {
+    pub(crate) fn new(secret: &[u8]) -> Self {
+        // §2.2: PRK = HMAC(salt, secret).
+        let mut extract = SALTED.clone();
+        Mac::update(&mut extract, secret);
+        Self(keyed(&Zeroizing::new(extract.finalize().into_bytes().into())))
     }
-    let (extracted, _) = Hkdf::<Sha256>::extract(Some(SALT_KDF), secret);
-    let extracted = Zeroizing::new(<[u8; 32]>::from(extracted));
-    // §2.3 for one block: T(1) = HMAC(PRK, info | 0x01).
-    let mut expand = keyed(&extracted);
-    Mac::update(&mut expand, &info.finish());
-    Mac::update(&mut expand, &[1]);
-    Zeroizing::new(expand.finalize().into_bytes().into())
+
+    /// 32 bytes; the label and all fields are bound with their lengths.
+    pub(crate) fn expand(&self, label: &str, fields: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        let mut info = Writer::new().text(label);
+        for field in fields {
+            info = info.bytes(field);
+        }
+        // §2.3 for one block: T(1) = HMAC(PRK, info | 0x01).
+        let mut expand = self.0.clone();
+        Mac::update(&mut expand, &info.finish());
+        Mac::update(&mut expand, &[1]);
+        Zeroizing::new(expand.finalize().into_bytes().into())
+    }
+}
+
+/// One key of a secret.
+pub(crate) fn derive(secret: &[u8], label: &str, fields: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    Extracted::new(secret).expand(label, fields)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hkdf::Hkdf;
 
     #[test]
     fn derivation_is_hkdf() {

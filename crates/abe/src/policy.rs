@@ -223,6 +223,25 @@ impl Node {
         }
     }
 
+    /// Without the branches that need an authority which gives nothing.
+    fn restrict(&self, gives: &dyn Fn(&AuthorityName) -> bool) -> Option<Self> {
+        let left = |children: &[Self]| -> Vec<Self> {
+            children.iter().filter_map(|child| child.restrict(gives)).collect()
+        };
+        match self {
+            Self::Term(Term { authority, .. }) | Self::Comparison(Comparison { authority, .. }) => {
+                gives(authority).then(|| self.clone())
+            }
+            Self::And(children) => {
+                Some(left(children)).filter(|left| left.len() == children.len()).map(Self::And)
+            }
+            Self::Or(children) => Some(left(children)).filter(|left| !left.is_empty()).map(Self::Or),
+            Self::Threshold(k, children) => {
+                Some(left(children)).filter(|left| left.len() >= *k).map(|left| Self::Threshold(*k, left))
+            }
+        }
+    }
+
     fn authorities<'a>(&'a self, out: &mut Vec<&'a AuthorityName>) {
         match self {
             Self::Term(term) => out.push(&term.authority),
@@ -316,6 +335,13 @@ impl AccessPolicy {
         let mut root = self.root.clone();
         root.set_epoch(epoch);
         Self::from_node(root)
+    }
+
+    /// What the policy comes to where some authorities give no attributes any more: branches that need one of theirs
+    /// are gone. `None` where nobody could satisfy it.
+    #[must_use]
+    pub fn restricted_to(&self, gives: &dyn Fn(&AuthorityName) -> bool) -> Option<Self> {
+        self.root.restrict(gives).and_then(|root| Self::from_node(root).ok())
     }
 
     /// Whether a holder of these attributes satisfies the policy.

@@ -223,6 +223,29 @@ mod policy {
         })
     }
 
+    #[test]
+    fn what_a_policy_comes_to_without_an_authority() {
+        let without = |text: &str, gone: &str| {
+            let policy = AccessPolicy::parse(text).unwrap();
+            policy.restricted_to(&|authority| authority.as_str() != gone).map(|left| left.to_string())
+        };
+        for (policy, left) in [
+            ("x@a", Some("x@a")),
+            ("x@d", None),
+            ("x@a OR x@d", Some("x@a")),
+            ("x@a AND x@d", None),
+            ("x@a OR (x@b AND x@d)", Some("x@a")),
+            ("x@a AND (x@b OR x@d)", Some("x@a AND x@b")),
+            ("2 of (x@a, x@b, x@d)", Some("x@a AND x@b")),
+            ("2 of (x@a, x@b, x@c, x@d)", Some("2 of (x@a, x@b, x@c)")),
+            ("3 of (x@a, y@d, x@d)", None),
+            ("x@a OR level[8]>=5@d", Some("x@a")),
+        ] {
+            assert_eq!(without(policy, "d").as_deref(), left, "{policy}");
+            assert_eq!(without(policy, "nobody"), Some(AccessPolicy::parse(policy).unwrap().to_string()));
+        }
+    }
+
     proptest! {
         #[test]
         fn text_and_bytes_are_read_back(policy in policies()) {

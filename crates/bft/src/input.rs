@@ -128,6 +128,8 @@ pub enum Input {
     TimerFired(TimerTag),
     /// The answer to [`crate::Output::RequestSync`]: bytes of [`crate::wire::SyncResponse`].
     SyncResponse { peer: OrgId, bytes: Vec<u8> },
+    /// Messages may have been lost on the way here: find out at once whether anybody is ahead.
+    Missed,
     /// The answer to [`crate::Output::ValidateBody`].
     BodyValidated { height: u64, id: Digest, origin: Origin, valid: bool },
 }

@@ -20,6 +20,8 @@ mod context;
 mod effects;
 pub mod evidence;
 mod input;
+#[cfg(test)]
+mod missed_tests;
 mod output;
 mod recover;
 pub mod rejoin;

@@ -150,6 +150,11 @@ impl State {
                 }
             }
             Input::SyncResponse { peer, bytes } => self.shell.on_sync_response(&peer, &bytes),
+            Input::Missed => {
+                if self.core.is_some() {
+                    self.shell.on_missed();
+                }
+            }
             Input::BodyValidated { height, id, origin, valid } => {
                 self.shell.on_validated(height, id, origin, valid);
             }

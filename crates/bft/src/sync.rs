@@ -2,10 +2,10 @@
 
 use crate::context::{Address, CoreInput, Height, ValueId};
 use crate::input::Origin;
-use crate::output::Output;
+use crate::output::{Output, Recipient};
 use crate::step::{Held, Shell};
 use crate::timers::Purpose;
-use crate::wire::SyncResponse;
+use crate::wire::{SyncResponse, What};
 use crate::{Body, certify};
 use arc_malachitebft_core_consensus::{PeerId, ProposedValue};
 use arc_malachitebft_core_types as types;
@@ -67,6 +67,15 @@ impl Shell {
         if org != self.config.organisation && self.sync.is_news(&org, height) {
             self.sync.heights.insert(org, height);
             self.watch_for_lag();
+        }
+    }
+
+    /// Whoever is ahead answers our height with theirs; what somebody is known to have is asked for without the usual
+    /// patience.
+    pub(crate) fn on_missed(&mut self) {
+        self.say(Recipient::All, What::Status);
+        if !self.decided && self.sync.asked.is_none() && self.sync.highest() > self.height {
+            self.sync_now();
         }
     }
 

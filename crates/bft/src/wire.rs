@@ -7,7 +7,7 @@ use crate::context::{
 use crate::context::{ValueId, Vote};
 use arc_malachitebft_core_types as types;
 use arc_malachitebft_signing_ed25519::{PrivateKey, Signature};
-use consilium_domain::block::{CommitCertificate, Precommit};
+use consilium_domain::block::{CommitCertificate, Precommit, ValidatorSet};
 use consilium_domain::sign::Purpose;
 use consilium_domain::{CanonError, Canonical, ChannelId, Decoder, Digest, Encoder, OrgId};
 use types::{NilOrVal, PolkaCertificate, PolkaSignature, Round, RoundCertificate, RoundCertificateType};
@@ -319,6 +319,29 @@ pub(crate) fn proposal_is_genuine(channel: &ChannelId, set: &Members, proposal: 
     let p = &proposal.message;
     set.proposer(round_number(p.round))
         .is_some_and(|proposer| proposal_is_signed(channel, proposer, proposal))
+}
+
+/// The validator whose signature a vote or a proposal carries, and its height. Nothing for other messages, and for
+/// one that nobody of `set` has signed. The body beside a proposal is not looked at.
+pub fn signed_by<'a>(channel: &ChannelId, set: &'a ValidatorSet, bytes: &[u8]) -> Option<(u64, &'a OrgId)> {
+    let mut input = Decoder::new(bytes);
+    if input.u8("version").ok()? != WIRE_VERSION {
+        return None;
+    }
+    let (height, address, signed, signature) = match input.u8("message kind").ok()? {
+        1 => {
+            let vote = decode_vote(&mut input).ok()?;
+            (vote.message.height, vote.message.address, vote_bytes(channel, &vote.message), vote.signature)
+        }
+        2 => {
+            let p = decode_proposal(&mut input).ok()?;
+            (p.message.height, p.message.address, proposal_bytes(channel, &p.message), p.signature)
+        }
+        _ => return None,
+    };
+    let validator = set.validators.get(usize::from(address.0))?;
+    let key = arc_malachitebft_signing_ed25519::PublicKey::from_bytes(validator.key.0).ok()?;
+    is_signed(&key, &signed, &signature).then_some((height.0, &validator.organisation))
 }
 
 /// A committed body and its certificate: what a peer that is ahead answers to a sync request.

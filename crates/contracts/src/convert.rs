@@ -1,7 +1,8 @@
 //! Wire messages from and to the nouns of `consilium_domain`.
 
-use crate::v1::{CommittedTx, Failure};
+use crate::v1::{CommittedTx, Failure, StateRequest, StateResponse};
 use consilium_domain::block::{CommitCertificate, Header};
+use consilium_domain::genesis::{MEMBERS_KEY, Member};
 use consilium_domain::merkle::Inclusion;
 use consilium_domain::receipt::{TxProof, ValidatorChange};
 use consilium_domain::{CanonError, Canonical, Digest};
@@ -21,6 +22,20 @@ impl Failure {
     /// patient's value.
     pub fn new(code: &str, text: impl Into<String>) -> Self {
         Self { code: code.to_owned(), text: text.into() }
+    }
+}
+
+impl StateRequest {
+    /// The question who the members are.
+    pub fn members() -> Self {
+        Self { key: MEMBERS_KEY.to_vec(), current: false, prove: false }
+    }
+}
+
+impl StateResponse {
+    /// The members in the answer to [`StateRequest::members`]; none where the node did not say.
+    pub fn members(&self) -> Option<Vec<Member>> {
+        self.has_value.then(|| Vec::from_canonical(&self.value).ok()).flatten()
     }
 }
 

@@ -62,6 +62,9 @@ pub enum Pattern {
     Publish,
 }
 
+/// Stands between a published subject and the name of the hub that handed it over.
+pub const VIA: &str = "via";
+
 /// One row of the table in `proto/README.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verb {
@@ -96,7 +99,7 @@ pub const VERBS: &[Verb] = &[
     verb(Validate, "schema", Request, Inside, &[Ingest]),
     verb(Consensus, "submit", Request, Inside, &[Ingest, Audit]),
     verb(Consensus, "find", Request, Inside, &[Ingest, Audit]),
-    verb(Consensus, "state", Request, Inside, &[Ingest, Validate, Audit]),
+    verb(Consensus, "state", Request, Inside, &[Ingest, Validate, Keys, Audit]),
     verb(Consensus, "head", Request, Inside, &[Ingest, Validate, Consensus, Keys, Audit]),
     verb(Consensus, "block", Request, Inside, &[Audit]),
     verb(Consensus, "tile", Request, Inside, &[Audit]),
@@ -239,9 +242,22 @@ impl Subjects {
         Subject(format!("consilium.{}.*.{owner}.{verb}", self.channel))
     }
 
-    /// Wildcard over every member's gossip, the own included.
-    pub fn consensus_gossip_of_all(&self) -> Subject {
-        self.of_all(Participant::Consensus, "gossip")
+    /// Wildcards over every member's gossip, the own included: as it was published, and as hubs hand it over.
+    pub fn consensus_gossip_of_all(&self) -> [Subject; 2] {
+        let all = self.of_all(Participant::Consensus, "gossip");
+        let labelled = Subject(format!("{all}.{VIA}.*"));
+        [all, labelled]
+    }
+
+    /// A subject as it was published, and the hub whose label it came with. Only what is published across has one:
+    /// each hub appends `.via.<organisation that runs it>`, and the receiver's own server takes a label only from
+    /// the hub of that name.
+    pub fn split_label(subject: &str) -> (&str, Option<&str>) {
+        let label = subject.rsplit_once('.').and_then(|(rest, hub)| Some((rest.strip_suffix(VIA)?, hub)));
+        match label.and_then(|(rest, hub)| Some((rest.strip_suffix('.')?, hub))) {
+            Some((published, hub)) if published.split('.').count() == 5 => (published, Some(hub)),
+            _ => (subject, None),
+        }
     }
 
     /// Where the process `instance` of a service answers `BlobRequest`s; across.
@@ -304,7 +320,14 @@ impl Subjects {
                 owner.push(own);
             }
             if verb.others.contains(&participant) {
-                if others { grants.subscribe.push(theirs) } else { grants.publish.push(theirs) }
+                match (others, verb.reach) {
+                    (true, Across) => {
+                        grants.subscribe.push(format!("{theirs}.{VIA}.*"));
+                        grants.subscribe.push(theirs);
+                    }
+                    (true, Inside) => grants.subscribe.push(theirs),
+                    (false, _) => grants.publish.push(theirs),
+                }
             }
         }
         grants

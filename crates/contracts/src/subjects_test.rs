@@ -36,9 +36,25 @@ fn a_subject_has_the_documented_form() {
     assert_eq!(&*s.validate_attest(), "consilium.north.hospital-a.validate.attest");
     let b = s.at(&OrgId::new("hospital-b").unwrap());
     assert_eq!(&*b.ingest_exchange(), "consilium.north.hospital-b.ingest.exchange");
-    assert_eq!(&*s.consensus_gossip_of_all(), "consilium.north.*.consensus.gossip");
+    let [published, labelled] = s.consensus_gossip_of_all();
+    assert_eq!(&*published, "consilium.north.*.consensus.gossip");
+    assert_eq!(&*labelled, "consilium.north.*.consensus.gossip.via.*");
     assert_eq!(s.owner_of(&b.consensus_sync()), OrgId::new("hospital-b").ok());
     assert_eq!(s.owner_of("consilium.south.hospital-b.consensus.sync"), None);
+}
+
+#[test]
+fn only_a_published_subject_has_a_label() {
+    let gossip = "consilium.north.b.consensus.gossip";
+    let labelled = format!("{gossip}.via.hilltop");
+    assert_eq!(Subjects::split_label(&labelled), (gossip, Some("hilltop")));
+    for plain in
+        [gossip, "consilium.north.via.consensus.gossip", "consilium.north.b.xvia.c", "_INBOX.via.x", ""]
+    {
+        assert_eq!(Subjects::split_label(plain), (plain, None));
+    }
+    let twice = format!("{labelled}.via.lakeside");
+    assert_eq!(Subjects::split_label(&twice), (&*twice, None));
 }
 
 #[test]
@@ -67,6 +83,7 @@ fn a_service_is_granted_its_rows_and_no_more() {
         keys.publish,
         [
             "consilium.north.*.blob.*.*",
+            "consilium.north.hospital-a.consensus.state",
             "consilium.north.hospital-a.consensus.head",
             "consilium.north.hospital-a.audit.append",
         ]

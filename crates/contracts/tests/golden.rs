@@ -50,7 +50,7 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
             failure: failure.clone(),
         },
         FindRequest { tx_id: vec![1] },
-        FindResponse { committed: Some(committed.clone()) },
+        FindResponse { committed: Some(committed.clone()), failure: failure.clone() },
         StateRequest { key: vec![1], current: false, prove: true },
         StateResponse {
             has_value: true,

@@ -8,16 +8,14 @@
 use crate::canon::{CanonError, Canonical, Decoder, Encoder};
 use crate::canonical_struct;
 use crate::digest::Digest;
-use crate::id::ChannelId;
 use crate::interop::Attestation;
 use crate::merkle::Inclusion;
 use crate::receipt::Opening;
 use crate::record::RecordCommitment;
-use crate::sign::Purpose;
 use crate::tx::MAX_TX;
 use serde::{Deserialize, Serialize};
 
-/// What an organisation signs, with [`Purpose::Finding`] and its validate key: "this leaf of this record does not
+/// What an organisation signs, with [`crate::sign::Purpose::Finding`] and its validate key: "this leaf of this record does not
 /// conform to this schema".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,12 +28,6 @@ pub struct Finding {
     pub schema: Digest,
 }
 canonical_struct!(Finding { batch_root, record, leaf, schema });
-
-impl Finding {
-    pub fn signing_bytes(&self, channel: &ChannelId) -> Vec<u8> {
-        Purpose::Finding.bytes(channel, self)
-    }
-}
 
 /// Where the fault is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,6 +23,9 @@ pub mod hexbytes {
     }
 }
 
+/// Where the ledger's state has the members of the next block, a canonical `Vec<Member>` in the order of their names.
+pub const MEMBERS_KEY: &[u8] = b"members";
+
 /// One organisation and the keys of its services. Each service holds its own private key and no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,11 +3,12 @@
 
 use crate::canonical_struct;
 use crate::digest::Digest;
+use crate::group::GroupSignature;
 use crate::id::{Height, OrgId};
-use crate::sign::Signature;
 use serde::{Deserialize, Serialize};
 
-/// What every attester of a batch signs (with [`crate::sign::Purpose::Attestation`]): "each record under this
+/// What every attester of a batch signs (with [`crate::sign::Purpose::Attestation`], many of them together where there
+/// are many): "each record under this
 /// root conforms to this schema, as far as its projection shows".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,14 +26,14 @@ pub struct Statement {
 }
 canonical_struct!(Statement { custodian, batch_root, records, schema, epoch, expires });
 
-/// One committee member's signature under a statement.
+/// One committee member's signature that covers a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attestation {
     pub attester: OrgId,
-    pub signature: Signature,
+    pub signed: GroupSignature,
 }
-canonical_struct!(Attestation { attester, signature });
+canonical_struct!(Attestation { attester, signed });
 
 /// Attestations of a quorum, sorted by attester, each attester once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

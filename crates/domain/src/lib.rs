@@ -12,6 +12,7 @@ pub mod draws;
 pub mod evidence;
 pub mod genesis;
 pub mod governance;
+pub mod group;
 pub mod id;
 pub mod interop;
 pub mod merkle;

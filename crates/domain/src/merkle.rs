@@ -84,6 +84,22 @@ impl Inclusion {
         Some(Self { index: index as u64, size: leaves.len() as u64, path: inclusion_path(leaves, index)? })
     }
 
+    /// Hashes on the path of leaf `index` in a tree of `size` leaves; `None` where there is no such leaf.
+    pub fn path_length(index: u64, size: u64) -> Option<usize> {
+        let (mut fnode, mut snode) = (index, size.checked_sub(1).filter(|last| index <= *last)?);
+        let mut length = 0;
+        while snode > 0 {
+            length += 1;
+            if fnode == snode {
+                // Without a sibling on these levels (RFC 9162 §2.1.3.2).
+                let shift = fnode.trailing_zeros();
+                (fnode, snode) = (fnode >> shift, snode >> shift);
+            }
+            (fnode, snode) = (fnode >> 1, snode >> 1);
+        }
+        Some(length)
+    }
+
     /// The root that the path leads to (RFC 9162 §2.1.3.2), or `None` when the path does not fit the tree.
     pub fn root(&self, leaf: &Digest) -> Option<Digest> {
         if self.index >= self.size {
@@ -302,11 +318,13 @@ mod tests {
                 let p = Inclusion::of(&l, i).unwrap();
                 assert!(p.verify(&l[i], &r), "{i} of {n}");
                 assert_eq!(levels.inclusion(i).as_ref(), Some(&p));
+                assert_eq!(Inclusion::path_length(i as u64, n as u64), Some(p.path.len()), "{i} of {n}");
                 assert!(!p.verify(&leaf_hash(b"x"), &r));
                 for other in 0..n + 2 {
                     let moved = Inclusion { index: other as u64, ..p.clone() };
                     assert_eq!(moved.verify(&l[i], &r), other == i, "{i} as {other} of {n}");
                 }
+                assert_eq!(Inclusion::path_length(n as u64, n as u64), None);
                 let mut long = p.clone();
                 long.path.push(r);
                 assert!(!long.verify(&l[i], &r));

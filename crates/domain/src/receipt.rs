@@ -12,17 +12,17 @@ use crate::samples::Sample;
 use serde::{Deserialize, Serialize};
 
 /// Name and version of the file format.
-pub const RECEIPT_FORMAT: &str = "consilium-receipt/2";
+pub const RECEIPT_FORMAT: &str = "consilium-receipt/3";
 /// Name and version of the file format of [`AuditProof`].
-pub const AUDIT_FORMAT: &str = "consilium-audit-proof/2";
+pub const AUDIT_FORMAT: &str = "consilium-audit-proof/3";
 /// Name and version of the file format of [`StateProof`].
 pub const STATE_FORMAT: &str = "consilium-state-proof/2";
 /// Name and version of the file format of [`SampleProof`].
-pub const SAMPLE_FORMAT: &str = "consilium-sample-proof/1";
+pub const SAMPLE_FORMAT: &str = "consilium-sample-proof/2";
 /// Name and version of the file format of [`CheckpointProof`].
 pub const CHECKPOINT_FORMAT: &str = "consilium-checkpoint-proof/1";
 /// Name and version of the file format of [`TransactionProof`].
-pub const TRANSACTION_FORMAT: &str = "consilium-transaction-proof/1";
+pub const TRANSACTION_FORMAT: &str = "consilium-transaction-proof/2";
 
 /// A leaf laid open: salt, token and the way to the record's root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,10 +6,11 @@ use crate::digest::Digest;
 use crate::dispute::Dispute;
 use crate::evidence::Evidence;
 use crate::governance::Governance;
-use crate::id::{ChannelId, Height, OrgId};
+use crate::group::GroupSignature;
+use crate::id::{Height, OrgId};
 use crate::interop::{InteropProof, Statement};
 use crate::samples::SampleBatch;
-use crate::sign::{PublicKey, Purpose, Signature};
+use crate::sign::{PublicKey, Signature};
 use serde::{Deserialize, Serialize};
 
 /// Largest transaction, in bytes: an entry of a C2SP tile log has no more (c2sp.org/tlog-tiles).
@@ -65,7 +66,7 @@ pub struct ConsentCore {
 canonical_struct!(ConsentCore { handle, version, status, content, controller });
 
 /// A consent core and the signature of the controller that the *previous* version named
-/// (for version 1: its own), with [`Purpose::Consent`].
+/// (for version 1: its own), with [`crate::sign::Purpose::Consent`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConsentChange {
@@ -252,22 +253,16 @@ pub struct UnsignedTx {
 }
 canonical_struct!(UnsignedTx { sender, body });
 
-impl UnsignedTx {
-    /// The bytes that the sender's service key signs.
-    pub fn signing_bytes(&self, channel: &ChannelId) -> Vec<u8> {
-        Purpose::Transaction.bytes(channel, self)
-    }
-}
-
 /// A transaction as it travels and as it stands in a block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tx {
+    /// By the key of the sender's service that speaks in transactions of this kind (`consilium_ledger::check::signer`),
+    /// with [`crate::sign::Purpose::Transaction`]; many at once where there are many.
+    pub signed: GroupSignature,
     pub unsigned: UnsignedTx,
-    /// By the key of the sender's service that speaks in transactions of this kind (`consilium_ledger::check::signer`).
-    pub signature: Signature,
 }
-canonical_struct!(Tx { unsigned, signature });
+canonical_struct!(Tx { signed, unsigned });
 
 /// Identity of a transaction for deduplication: the digest of all its bytes.
 pub fn tx_id(bytes: &[u8]) -> Digest {

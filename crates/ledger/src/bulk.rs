@@ -5,12 +5,16 @@
 //! ZIP 215 rules it accepts exactly what [`crate::sign::verify`] accepts one by one, but for a chance of 2⁻¹²⁸. The
 //! coefficients z come out of a hash of everything that is verified, so that the result is a pure function and nobody
 //! can know them before the signatures are fixed.
+//!
+//! What several messages have been signed with together ([`consilium_domain::group`]) is verified once, also when they
+//! come in one after the other: [`SignatureMemory`] remembers.
 
 use crate::apply::Ledger;
 use crate::check::{self, CheckError, Context, TxError, check_with_state, signer};
 use crate::interop::InteropError;
 use crate::session::Session;
 use crate::sign;
+use consilium_domain::group::leaf_of;
 use consilium_domain::sign::Purpose;
 use consilium_domain::tx::{Tx, TxBody, tx_id};
 use consilium_domain::{Digest, PublicKey, Signature};
@@ -33,12 +37,42 @@ struct Claim {
     otherwise: TxError,
 }
 
+impl Claim {
+    fn id(&self) -> Digest {
+        Digest::sha256(&[&self.key.0, &self.signature.0, &self.bytes])
+    }
+}
+
+/// Most signatures of a generation of [`SignatureMemory`].
+const REMEMBERED: usize = 16_384;
+
+/// Signatures that were found good, by key, signature and signed bytes: the newest some ten thousand.
+#[derive(Debug, Default)]
+pub struct SignatureMemory {
+    new: BTreeSet<Digest>,
+    old: BTreeSet<Digest>,
+}
+
+impl SignatureMemory {
+    fn knows(&self, id: &Digest) -> bool {
+        self.new.contains(id) || self.old.contains(id)
+    }
+
+    fn learn(&mut self, id: Digest) {
+        if self.new.len() >= REMEMBERED {
+            self.old = std::mem::take(&mut self.new);
+        }
+        self.new.insert(id);
+    }
+}
+
 impl Ledger<'_> {
-    /// [`Ledger::check_tx`] for many transactions, each for itself: whether it could enter the next block.
+    /// [`Ledger::check_tx`] for many transactions, each for itself: whether it could enter the next block. `verified`
+    /// is kept from one call to the next.
     ///
     /// # Errors
     /// Per transaction, as [`Ledger::check_tx`].
-    pub fn check_txs(&self, txs: &[&[u8]]) -> Vec<Result<(), CheckError>> {
+    pub fn check_txs(&self, txs: &[&[u8]], verified: &mut SignatureMemory) -> Vec<Result<(), CheckError>> {
         // Checks only read: one session serves all and remembers what it has read.
         let mut session = Session::new(self);
         let height = self.head().height.next();
@@ -53,7 +87,7 @@ impl Ledger<'_> {
             });
             verdicts.push(verdict.map(|found| claims.push((verdicts.len(), found))));
         }
-        for (index, error) in false_claims(&claims) {
+        for (index, error) in false_claims(&claims, verified) {
             if let Some(verdict) = verdicts.get_mut(index) {
                 *verdict = Err(error.into());
             }
@@ -86,7 +120,7 @@ impl Ledger<'_> {
                 claims.push((index, found));
             }
         }
-        let wrong = false_claims(&claims);
+        let wrong = false_claims(&claims, &mut SignatureMemory::default());
         let right = claims.iter().filter(|(index, _)| !wrong.contains_key(index));
         right.filter_map(|(index, _)| txs.get(*index)).map(|bytes| tx_id(bytes)).collect()
     }
@@ -96,47 +130,62 @@ impl Ledger<'_> {
 fn claims_of(context: &Context, tx: &Tx) -> Result<Option<Vec<Claim>>, TxError> {
     let TxBody::Batch(batch) = &tx.unsigned.body else { return Ok(None) };
     let role = signer(&tx.unsigned.body);
+    let no_place = || TxError::BadSignature(role);
+    let covered = tx.signed.signed_bytes(Purpose::Transaction, &context.channel, &tx.unsigned);
     let mut claims = vec![Claim {
         key: role.key(context.member(&tx.unsigned.sender)?),
-        signature: tx.signature,
-        bytes: tx.unsigned.signing_bytes(&context.channel),
-        otherwise: TxError::BadSignature(role),
+        signature: tx.signed.signature,
+        bytes: covered.ok_or_else(no_place)?,
+        otherwise: no_place(),
     }];
-    let statement = Purpose::Attestation.bytes(&context.channel, &batch.statement);
+    let statement = leaf_of(&batch.statement);
     for attestation in &batch.proof.attestations {
         let attester = &attestation.attester;
         let member = context.members.iter().find(|m| m.organisation == *attester);
         let member = member.ok_or_else(|| InteropError::NotMember(attester.clone()))?;
+        let signed = &attestation.signed;
+        let no_place = || TxError::from(InteropError::BadSignature(attester.clone()));
+        let covered = signed.bytes_over(Purpose::Attestation, &context.channel, &statement);
         claims.push(Claim {
             key: member.validate,
-            signature: attestation.signature,
-            bytes: statement.clone(),
-            otherwise: InteropError::BadSignature(attester.clone()).into(),
+            signature: signed.signature,
+            bytes: covered.ok_or_else(no_place)?,
+            otherwise: no_place(),
         });
     }
     Ok(Some(claims))
 }
 
-/// The first false claim of each transaction that has one.
-fn false_claims(claims: &[(usize, Vec<Claim>)]) -> BTreeMap<usize, TxError> {
-    let mut wrong = BTreeMap::new();
-    search(claims, &mut wrong);
-    wrong
+/// The first false claim of each transaction that has one. Each claim is verified once, whoever makes it how often.
+fn false_claims(claims: &[(usize, Vec<Claim>)], verified: &mut SignatureMemory) -> BTreeMap<usize, TxError> {
+    let ids: Vec<Vec<Digest>> = claims.iter().map(|(_, all)| all.iter().map(Claim::id).collect()).collect();
+    let mut open = BTreeMap::new();
+    for (id, claim) in ids.iter().flatten().zip(claims.iter().flat_map(|(_, all)| all)) {
+        if !verified.knows(id) {
+            open.insert(*id, claim);
+        }
+    }
+    let open: Vec<(Digest, &Claim)> = open.into_iter().collect();
+    let mut wrong = BTreeSet::new();
+    search(&open, &mut wrong);
+    open.iter().filter(|(id, _)| !wrong.contains(id)).for_each(|(id, _)| verified.learn(*id));
+    let mut out = BTreeMap::new();
+    for ((index, all), ids) in claims.iter().zip(&ids) {
+        if let Some((claim, _)) = all.iter().zip(ids).find(|(_, id)| wrong.contains(id)) {
+            out.insert(*index, claim.otherwise.clone());
+        }
+    }
+    out
 }
 
-/// Halves what does not hold together: a few bad transactions among many cost little more than the good ones.
-fn search(claims: &[(usize, Vec<Claim>)], wrong: &mut BTreeMap<usize, TxError>) {
-    let count: usize = claims.iter().map(|(_, c)| c.len()).sum();
-    if count > FEW && hold_together(claims.iter().flat_map(|(_, c)| c)) {
+/// Halves what does not hold together: a few false claims among many cost little more than true ones.
+fn search(claims: &[(Digest, &Claim)], wrong: &mut BTreeSet<Digest>) {
+    if claims.len() > FEW && hold_together(claims.iter().map(|(_, c)| *c)) {
         return;
     }
-    if count <= FEW || claims.len() == 1 {
-        for (index, of_one) in claims {
-            let bad = of_one.iter().find(|c| !sign::verify(&c.key, &c.bytes, &c.signature));
-            if let Some(bad) = bad {
-                wrong.insert(*index, bad.otherwise.clone());
-            }
-        }
+    if claims.len() <= FEW {
+        let bad = claims.iter().filter(|(_, c)| !sign::verify(&c.key, &c.bytes, &c.signature));
+        wrong.extend(bad.map(|(id, _)| *id));
         return;
     }
     let (left, right) = claims.split_at(claims.len() / 2);
@@ -231,7 +280,7 @@ mod tests {
 
     #[test]
     fn together_they_are_accepted_as_they_are_one_by_one() {
-        assert!(false_claims(&many()).is_empty());
+        assert!(false_claims(&many(), &mut SignatureMemory::default()).is_empty());
         assert!(hold_together(many().iter().flat_map(|(_, c)| c)));
         assert!(hold_together([].iter()));
     }
@@ -250,8 +299,33 @@ mod tests {
                     _ => bad.key = SigningKey::from_seed([9; 32]).public(),
                 }
             }
-            assert_eq!(false_claims(&claims).into_keys().collect::<Vec<_>>(), broken);
+            let found = false_claims(&claims, &mut SignatureMemory::default());
+            assert_eq!(found.into_keys().collect::<Vec<_>>(), broken);
         }
+    }
+
+    #[test]
+    fn what_was_verified_is_remembered_and_nothing_else_is() {
+        let mut verified = SignatureMemory::default();
+        let mut claims = many();
+        claims[5].1[0].bytes.push(0);
+        assert_eq!(false_claims(&claims, &mut verified).into_keys().collect::<Vec<_>>(), [5]);
+        let known = verified.new.len();
+        assert!(known > 0 && !verified.knows(&claims[5].1[0].id()));
+        assert_eq!(false_claims(&claims, &mut verified).into_keys().collect::<Vec<_>>(), [5], "again");
+        assert_eq!(verified.new.len(), known, "nothing was learned twice");
+        // The same signature under another key, or over other bytes, is another claim.
+        let good = &many()[0].1[0];
+        for (key, bytes) in [(many()[1].1[0].key, good.bytes.clone()), (good.key, vec![9; 40])] {
+            let claim = Claim { key, signature: good.signature, bytes, otherwise: good.otherwise.clone() };
+            assert!(!verified.knows(&claim.id()));
+            assert_eq!(false_claims(&[(0, vec![claim])], &mut verified).len(), 1);
+        }
+        // Bounded.
+        for n in 0..3 * REMEMBERED as u64 {
+            verified.learn(Digest::sha256(&[&n.to_be_bytes()]));
+        }
+        assert!(verified.new.len() + verified.old.len() <= 2 * REMEMBERED);
     }
 
     #[test]
@@ -260,7 +334,10 @@ mod tests {
         let mut claims = many();
         claims[0].1[0].signature.0[32] = claims[0].1[0].signature.0[32].wrapping_add(1);
         claims[3].1[0].signature.0[32] = claims[3].1[0].signature.0[32].wrapping_sub(1);
-        assert_eq!(false_claims(&claims).into_keys().collect::<Vec<_>>(), [0, 3]);
+        assert_eq!(
+            false_claims(&claims, &mut SignatureMemory::default()).into_keys().collect::<Vec<_>>(),
+            [0, 3]
+        );
     }
 
     /// Alone and among good ones, batch and single verification say the same.

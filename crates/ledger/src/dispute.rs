@@ -79,10 +79,9 @@ pub(crate) fn check_signatures(context: &Context, dispute: &Dispute) -> Result<(
         leaf: *leaf,
         schema: batch.statement.schema,
     };
-    let bytes = finding.signing_bytes(&context.channel);
     for f in findings {
         let member = context.member(&f.attester)?;
-        if !sign::verify(&member.validate, &bytes, &f.signature) {
+        if !sign::verify_finding(&context.channel, &member.validate, &finding, f) {
             return Err(TxError::BadApproval(f.attester.clone()));
         }
     }

@@ -37,6 +37,7 @@ pub mod tiles;
 mod tree;
 
 pub use apply::{Applied, BlockError, Built, Effect, Ledger, Outcome};
+pub use bulk::SignatureMemory;
 pub use check::{CheckError, TxError, check};
 pub use genesis::genesis_state;
 pub use receipt::{ReceiptError, Verified, verify_receipt};

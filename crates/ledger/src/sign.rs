@@ -4,10 +4,11 @@
 use consilium_domain::dispute::Finding;
 use consilium_domain::genesis::Member;
 use consilium_domain::governance::{Approval, Motion};
+use consilium_domain::group::{GroupSignature, sign_alone, sign_together};
 use consilium_domain::interop::{Attestation, Statement};
 use consilium_domain::sign::Purpose;
 use consilium_domain::tx::{ConsentChange, ConsentCore, Tx, UnsignedTx};
-use consilium_domain::{ChannelId, Digest, OrgId, PublicKey, Signature};
+use consilium_domain::{Canonical, ChannelId, Digest, OrgId, PublicKey, Signature};
 use std::fmt;
 
 /// A service's private key. `Debug` shows the public half only.
@@ -37,15 +38,41 @@ impl SigningKey {
     pub fn sign(&self, bytes: &[u8]) -> Signature {
         Signature(self.0.sign(bytes).to_bytes())
     }
+    fn together<T: Canonical>(
+        &self,
+        purpose: Purpose,
+        channel: &ChannelId,
+        messages: &[T],
+    ) -> Vec<GroupSignature> {
+        sign_together(purpose, channel, messages, |bytes| self.sign(bytes))
+    }
+    /// One message alone.
+    fn alone<T: Canonical>(&self, purpose: Purpose, channel: &ChannelId, message: &T) -> GroupSignature {
+        sign_alone(purpose, channel, message, |bytes| self.sign(bytes))
+    }
     /// Signs a transaction.
     pub fn sign_tx(&self, channel: &ChannelId, unsigned: UnsignedTx) -> Tx {
-        let signature = self.sign(&unsigned.signing_bytes(channel));
-        Tx { unsigned, signature }
+        Tx { signed: self.alone(Purpose::Transaction, channel, &unsigned), unsigned }
+    }
+    /// Signs transactions together: validators check what they have in common once.
+    pub fn sign_txs(&self, channel: &ChannelId, unsigned: Vec<UnsignedTx>) -> Vec<Tx> {
+        let signed = self.together(Purpose::Transaction, channel, &unsigned);
+        signed.into_iter().zip(unsigned).map(|(signed, unsigned)| Tx { signed, unsigned }).collect()
     }
     /// Signs a statement as `attester`.
     pub fn attest(&self, channel: &ChannelId, attester: &OrgId, statement: &Statement) -> Attestation {
-        let signature = self.sign(&Purpose::Attestation.bytes(channel, statement));
-        Attestation { attester: attester.clone(), signature }
+        let signed = self.alone(Purpose::Attestation, channel, statement);
+        Attestation { attester: attester.clone(), signed }
+    }
+    /// Signs statements together as `attester`.
+    pub fn attest_all(
+        &self,
+        channel: &ChannelId,
+        attester: &OrgId,
+        statements: &[Statement],
+    ) -> Vec<Attestation> {
+        let signed = self.together(Purpose::Attestation, channel, statements);
+        signed.into_iter().map(|signed| Attestation { attester: attester.clone(), signed }).collect()
     }
     /// Approves a motion as `organisation`, with its governance key.
     pub fn approve(&self, channel: &ChannelId, organisation: &OrgId, motion: &Motion) -> Approval {
@@ -54,8 +81,8 @@ impl SigningKey {
     }
     /// Signs a finding as `organisation`, with its validate key.
     pub fn find(&self, channel: &ChannelId, organisation: &OrgId, finding: &Finding) -> Attestation {
-        let signature = self.sign(&finding.signing_bytes(channel));
-        Attestation { attester: organisation.clone(), signature }
+        let signed = self.alone(Purpose::Finding, channel, finding);
+        Attestation { attester: organisation.clone(), signed }
     }
     /// Signs a consent's next version. This key must be the controller that the version before named.
     pub fn sign_consent(&self, channel: &ChannelId, core: ConsentCore) -> ConsentChange {
@@ -70,9 +97,26 @@ pub fn verify(key: &PublicKey, bytes: &[u8], signature: &Signature) -> bool {
     key.verify(&ed25519_consensus::Signature::from(signature.0), bytes).is_ok()
 }
 
+/// Whether what a key signed, alone or together with other messages, covers this one.
+fn covers<T: Canonical>(
+    purpose: Purpose,
+    channel: &ChannelId,
+    key: &PublicKey,
+    message: &T,
+    signed: &GroupSignature,
+) -> bool {
+    let bytes = signed.signed_bytes(purpose, channel, message);
+    bytes.is_some_and(|bytes| verify(key, &bytes, &signed.signature))
+}
+
 /// Whether a transaction is signed by this key on this channel.
 pub fn verify_tx(channel: &ChannelId, key: &PublicKey, tx: &Tx) -> bool {
-    verify(key, &tx.unsigned.signing_bytes(channel), &tx.signature)
+    covers(Purpose::Transaction, channel, key, &tx.unsigned, &tx.signed)
+}
+
+/// Whether a finding is by this key on this channel.
+pub fn verify_finding(channel: &ChannelId, key: &PublicKey, finding: &Finding, by: &Attestation) -> bool {
+    covers(Purpose::Finding, channel, key, finding, &by.signed)
 }
 
 /// Whether an attestation over `statement` is by this key on this channel.
@@ -82,7 +126,7 @@ pub fn verify_attestation(
     statement: &Statement,
     attestation: &Attestation,
 ) -> bool {
-    verify(key, &Purpose::Attestation.bytes(channel, statement), &attestation.signature)
+    covers(Purpose::Attestation, channel, key, statement, &attestation.signed)
 }
 
 /// Whether a consent change is by this controller on this channel.

@@ -40,7 +40,7 @@ pub fn genesis_key() -> Vec<u8> {
 }
 /// Key of the canonical `Vec<Member>`, sorted by organisation.
 pub fn members_key() -> Vec<u8> {
-    b"members".to_vec()
+    consilium_domain::genesis::MEMBERS_KEY.to_vec()
 }
 /// Key of the [`PendingMembers`]; absent unless a change of the members is in flight.
 pub fn pending_key() -> Vec<u8> {

@@ -9,6 +9,8 @@
 //! | `s` version | the keys (canonical list) of pairs that are of no use to readers at this version or later |
 //! | `f` | size and peaks of the ledger log |
 
+mod node;
+mod update;
 pub(crate) mod whole;
 
 use crate::state::{self, PREFIX, ReadError, StateRead};
@@ -17,7 +19,7 @@ use consilium_domain::merkle::Frontier;
 use consilium_domain::port::kv::Write;
 use consilium_domain::{Decoder, Digest, Encoder};
 use jmt::storage::{LeafNode, Node, NodeKey, TreeReader};
-use jmt::{KeyHash, Sha256Jmt};
+use jmt::{KeyHash, Sha256Jmt, ValueHash};
 use std::collections::BTreeMap;
 
 /// A proof against a state root, as jmt defines it.
@@ -186,7 +188,40 @@ pub(crate) fn prove(
 pub(crate) type Changes = BTreeMap<Vec<u8>, (Option<Versioned>, Option<Vec<u8>>)>;
 
 /// Writes the changes as `version` (which must be the one after the newest): the new root and all key-value writes.
+///
+/// What only sets values goes in at once ([`update`]); a block that deletes some, of which there are few, is left to jmt.
 pub(crate) fn write(
+    view: &dyn StateRead,
+    version: u64,
+    changes: Changes,
+) -> Result<(Digest, Vec<Write>), ReadError> {
+    let Some(before) = version.checked_sub(1) else { return write_singly(view, version, changes) };
+    if changes.is_empty() || changes.values().any(|(_, value)| value.is_none()) {
+        return write_singly(view, version, changes);
+    }
+    let (mut writes, mut stale, mut entries) = (Vec::new(), Vec::new(), Vec::with_capacity(changes.len()));
+    for (state_key, (before, value)) in changes {
+        let (hash, value) = (key_hash(&state_key), value.unwrap_or_default());
+        if let Some((before, replaced)) = before {
+            // Readers of earlier versions look for it here until it is pruned.
+            let place = replaced_key(hash, before);
+            writes.push(Write::Put(place.clone(), encode_value(replaced.as_deref(), &[])));
+            stale.push(place);
+        }
+        let bytes = encode_value(Some(&value), &version.to_be_bytes());
+        writes.push(Write::Put(newest_key(hash), bytes));
+        entries.push((hash, ValueHash::with::<sha2::Sha256>(&value).0));
+    }
+    entries.sort_unstable();
+    let tree = update::put(view, Some(before), version, &entries)?;
+    writes.extend(tree.writes);
+    stale.extend(tree.replaced);
+    writes.push(Write::Put(stale_key(version), stale.to_canonical()));
+    Ok((tree.root, writes))
+}
+
+/// [`write`] by jmt, one value after the other.
+fn write_singly(
     view: &dyn StateRead,
     version: u64,
     changes: Changes,

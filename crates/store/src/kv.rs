@@ -1,3 +1,4 @@
-//! Embedded key-value stores behind [`consilium_domain::port::kv::Kv`].
+//! Key-value stores behind [`consilium_domain::port::kv::Kv`].
 
 pub mod fjall;
+pub mod tikv;

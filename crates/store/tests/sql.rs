@@ -194,6 +194,7 @@ mod contract {
         conditional_creates(sql).await;
         paging(sql).await;
         erasures(sql).await;
+        regrouping(sql).await;
         small_tables(sql).await;
         audit(sql).await;
     }
@@ -267,6 +268,49 @@ mod contract {
         assert_eq!(Consents::new(sql).classes(b"f").await.unwrap(), [(vec![41], "x@y".to_owned())]);
         assert_eq!(outbox.due(0, 10).await.unwrap().len(), 1);
         outbox.remove(&hash("g")).await.unwrap();
+    }
+
+    /// A class is destroyed while its batch is not on the ledger.
+    async fn regrouping(sql: &Sql) {
+        let (records, outbox) = (Records::new(sql), Outbox::new(sql));
+        let mut gone = record("h2", 1, &["regroup"]);
+        gone.class_id = vec![50];
+        let mut many = batch("h", vec![record("h1", 1, &["regroup"]), gone, record("h3", 1, &["regroup"])]);
+        let nobody = vec![vec![b"nobody has this".to_vec()]];
+        many.claims = vec![NewClaim { claim: b"h".to_vec(), resource_type: "Patient".into(), index: nobody }];
+        records.insert(&many).await.unwrap();
+        assert!(records.erase_classes(b"h once", &[vec![50]], &telling("h erased")).await.unwrap());
+        outbox.remove(&hash("h erased")).await.unwrap();
+        let rows = records.of_batch(&hash("h")).await.unwrap();
+        let seqs: Vec<u64> = rows.iter().map(|row| row.seq).collect();
+        let rest = NewEntry { kind: Kind::Batch, tx: None, ..telling("rest") };
+        // Not with a record that is gone, not without one that is left; then nothing has changed.
+        for pending in [&seqs[..], &seqs[..1], &[]] {
+            assert!(!records.regroup(&hash("h"), pending, Some(&rest)).await.unwrap(), "{pending:?}");
+        }
+        assert_eq!(records.of_batch(&hash("h")).await.unwrap(), rows);
+        assert!(records.regroup(&hash("h"), &[seqs[0], seqs[2]], Some(&rest)).await.unwrap());
+        assert_eq!(records.commitments(&hash("rest")).await.unwrap(), [hash("h11"), hash("h31")]);
+        let keys: Vec<Digest> = outbox.due(0, 10).await.unwrap().iter().map(|e| e.key).collect();
+        assert_eq!(keys, [hash("rest")]);
+        // The claim is the new batch's: taken as long as that waits.
+        let other = |name: &str| NewBatch {
+            claims: many.claims.clone(),
+            ..batch(name, vec![record(name, 1, &["regroup"])])
+        };
+        assert!(matches!(records.insert(&other("h4")).await, Err(InsertError::Claim(0))));
+        records.promote(&hash("rest"), 8, b"proof").await.unwrap();
+        assert_eq!(records.search(&by("regroup", false), 0, 10).await.unwrap().len(), 2);
+        // With nothing left, the batch and its claims end.
+        let mut gone = other("h5");
+        gone.records[0].class_id = vec![51];
+        records.insert(&gone).await.unwrap();
+        assert!(records.erase_classes(b"h5 once", &[vec![51]], &telling("h5 erased")).await.unwrap());
+        outbox.remove(&hash("h5 erased")).await.unwrap();
+        assert!(records.regroup(&hash("h5"), &[], None).await.unwrap());
+        assert!(outbox.due(0, 10).await.unwrap().is_empty());
+        records.insert(&other("h6")).await.unwrap();
+        records.discard(&hash("h6")).await.unwrap();
     }
 
     async fn life_of_a_record(sql: &Sql) {

@@ -15,7 +15,7 @@ const BOUND: Duration = Duration::from_secs(2);
 const CLINICIAN: &str = "Practitioner/b1";
 
 /// Runs `consilium keys` at a hospital, signed by so many of its officers.
-fn officers(world: &World, hospital: &Hospital, verb: &[&str], signers: usize) -> Result<String> {
+pub(super) fn officers(world: &World, hospital: &Hospital, verb: &[&str], signers: usize) -> Result<String> {
     let mut all: Vec<String> = vec!["--json".to_owned(), "keys".to_owned()];
     all.extend(verb.iter().map(|part| (*part).to_owned()));
     all.extend(["--at".to_owned(), hospital.door()]);
@@ -45,23 +45,7 @@ pub fn withdrawal(world: &mut World) -> Result<String> {
     let denied = watch.elapsed();
     old.clone().expect(403, "an old record after the withdrawal")?;
     // And one that did not exist when she lost the role.
-    let observation = json!({
-        "resourceType": "Observation",
-        "status": "final",
-        "code": {"coding": [{"system": "http://loinc.org", "code": "2339-0"}]},
-        "subject": {"reference": patient},
-        "effectiveDateTime": "2026-11-20T10:00:00Z",
-        "valueQuantity": {"value": 97, "unit": "mg/dL", "system": "http://unitsofmeasure.org", "code": "mg/dL"}
-    });
-    let made = world.http.post(
-        &format!("{}/Observation", world.a()?.fhir()),
-        Some(&world.ehr),
-        crate::http::FHIR_JSON,
-        observation.to_string().as_bytes(),
-    )?;
-    let made = made.expect(201, "a new record")?;
-    let new = made.json()?.get("id").and_then(Value::as_str).map(|id| format!("Observation/{id}"));
-    let new = new.context("the new record has no id")?;
+    let new = observed(world, &patient)?;
     ask(world, &token, &new, Some("TREAT"))?.expect(403, "a new record after the withdrawal")?;
     if denied > BOUND {
         bail!("denied only {:.2} s after the withdrawal", denied.as_secs_f64());
@@ -82,6 +66,27 @@ pub fn withdrawal(world: &mut World) -> Result<String> {
     Ok(format!(
         "with the role: 200; withdrawn by one officer: the old record 403 in the first request (answered after {ms:.0} ms), a record made since 403; given back: 200"
     ))
+}
+
+/// Stores a new record about a patient at hospital A.
+pub(super) fn observed(world: &World, patient: &str) -> Result<String> {
+    let observation = json!({
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "2339-0"}]},
+        "subject": {"reference": patient},
+        "effectiveDateTime": "2026-11-20T10:00:00Z",
+        "valueQuantity": {"value": 97, "unit": "mg/dL", "system": "http://unitsofmeasure.org", "code": "mg/dL"}
+    });
+    let made = world.http.post(
+        &format!("{}/Observation", world.a()?.fhir()),
+        Some(&world.ehr),
+        crate::http::FHIR_JSON,
+        observation.to_string().as_bytes(),
+    )?;
+    let made = made.expect(201, "a new record")?;
+    let new = made.json()?.get("id").and_then(Value::as_str).map(|id| format!("Observation/{id}"));
+    new.context("the new record has no id")
 }
 
 /// The ```sh blocks of a page, in order.
@@ -148,7 +153,7 @@ pub fn runbooks(world: &mut World) -> Result<String> {
     recovered(world, &d, &work)?;
     Ok(format!(
         "{ran} blocks of three pages; hospital D's keys restarted under the new seal without its first key file;\n\
-         guardians: 3 of 5 recovered the authority after a refresh, 2 did not, nor 2 with an old share; the recovered vault starts as hospital D's"
+         guardians: 3 of 5 recovered the authority after a refresh, 2 did not, nor 2 with an old share; 3 issued attribute keys without the service, 2 did not; the recovered vault starts as hospital D's"
     ))
 }
 
@@ -237,35 +242,48 @@ fn started(world: &World, config: &Path) -> Result<Started> {
     seen.context("nothing was seen")
 }
 
-/// All of hospital B's disk but its secrets: the vault with a key of the thief's, and with the real one as a control.
+/// All of hospital A's disk but its secrets: nothing about its patients stands in the databases, and the vault opens
+/// with no key of the thief's. The real one is the control.
 pub fn dump(world: &mut World) -> Result<String> {
-    let b = world.b()?;
+    let a = world.a()?;
     let work = world.file("dump");
-    let vault = work.join("vault");
-    let files = copy(&world.cluster.dir().join(&b.name).join("data/keys"), &vault)?;
+    let (disk, vault) = (work.join("disk"), work.join("disk/keys"));
+    let files = copy(&world.cluster.dir().join(&a.name).join("data"), &disk)?;
+    let finder = world.secrets.finder()?;
+    let mut seen = (0, 0);
+    if let Some(hit) = finder.find_below(&disk, &mut seen)?.first() {
+        bail!("{} in {}: {}", hit.what, hit.file.display(), hit.around);
+    }
+    let patient = world.planted.first().context("no planted patient")?;
+    let read = world.http.get(&format!("{}/{patient}", a.fhir()), Some(&world.ehr), &[])?;
+    if finder.find(&disk, &read.expect(200, "a planted patient")?.body).is_empty() {
+        bail!("the search is blind: it does not find a patient whom the hospital shows");
+    }
     let key = work.join("unseal.key");
     let said = world.cluster.consilium(&["keys", "keygen", "--out", &key.display().to_string()])?;
     said.good()?;
     let change = |key: &Path| {
         [("data_dir", vault.display().to_string()), ("unseal_key_file", key.display().to_string())]
     };
-    let config = another_config(world, &b, &work, "thief.toml", &change(&key))?;
+    let config = another_config(world, &a, &work, "thief.toml", &change(&key))?;
     match started(world, &config)? {
         Started::Ended(1, said) if said.contains("does not open") => {}
         other => bail!("the dump with another unseal key: {other:?}"),
     }
-    let real = world.cluster.secret(&b.name, "unseal.key");
-    let config = another_config(world, &b, &work, "owner.toml", &change(&real))?;
+    let real = world.cluster.secret(&a.name, "unseal.key");
+    let config = another_config(world, &a, &work, "owner.toml", &change(&real))?;
     if started(world, &config)? != Started::Ready {
         bail!("the control failed: with its own unseal key the copy does not open either");
     }
     Ok(format!(
-        "a copy of hospital B's vault ({files} files) and another unseal key: the service ends, nothing opens; with its own key the same copy opens"
+        "a copy of hospital A's disk ({files} files, {} MB, databases and vault): of {} planted values it shows none; with another unseal key its keys service ends, nothing opens; with its own key the same copy opens",
+        seen.1 >> 20,
+        world.secrets.len(),
     ))
 }
 
 /// Copies a folder; how many files there were.
-fn copy(from: &Path, to: &Path) -> Result<u64> {
+pub(super) fn copy(from: &Path, to: &Path) -> Result<u64> {
     std::fs::create_dir_all(to)?;
     let mut files = 0;
     for entry in std::fs::read_dir(from)? {

@@ -1,5 +1,7 @@
 //! The ledger as an operator and an officer see it: its verbs, its log as files, its members by motion.
 
+use super::exchange::{ask, clinician, consent};
+use super::keys::{observed, officers};
 use super::{World, save};
 use crate::clock::Stopwatch;
 use crate::cluster::Said;
@@ -258,12 +260,16 @@ pub fn members(world: &mut World) -> Result<String> {
     let without = attesters(world)?;
     ensure!(without == three, "hospital-d has left, attested by {without:?}");
 
-    // Hospital B's validate service gets a new key; only that service restarts.
+    // Hospital B's validate service gets a new key; only that service restarts. Its authority gets one too, and nobody
+    // restarts for that.
+    let shared = Shared::begin(world)?;
+    let authority = shared.prepare(world)?;
     let fresh = world.file("validate.key");
     let public = world.cluster.consilium(&["keys", "keygen", "--out", &text(&fresh)])?.good()?;
     let mut entry = entries.get(1).context("no hospital-b")?.clone();
     if let Some(fields) = entry.as_object_mut() {
         fields.insert("validate".to_owned(), json!(public.trim()));
+        fields.insert("authority".to_owned(), json!(authority));
     }
     let file = world.file("member-b.json");
     save(&file, entry.to_string().as_bytes())?;
@@ -274,6 +280,7 @@ pub fn members(world: &mut World) -> Result<String> {
     world.cluster.start_only("hospital-b")?;
     let rotated = attesters(world)?;
     ensure!(rotated == three, "hospital-b has a new key, attested by {rotated:?}");
+    let opened = shared.opens(world, &authority)?;
 
     // Hospital D is admitted again, and with hospital B's validate service away it has to attest.
     let file = world.file("member-d.json");
@@ -288,9 +295,65 @@ pub fn members(world: &mut World) -> Result<String> {
     let history = says(ledger(world, &["members"])?, "hospital-d joins")?;
     ensure!(history.contains("hospital-d leaves") && history.contains("new keys"), "{history}");
     Ok(format!(
-        "attested by {} after hospital-d left, by {} with hospital-b's new key, by {} after hospital-d came back",
+        "attested by {} after hospital-d left, by {} with hospital-b's new key, by {} after hospital-d came back\n{opened}",
         without.join(", "),
         rotated.join(", "),
         again.join(", ")
     ))
+}
+
+/// A patient of hospital A whose records hospital B's clinician may read.
+struct Shared {
+    patient: String,
+    consent: String,
+    token: String,
+}
+
+impl Shared {
+    fn begin(world: &World) -> Result<Self> {
+        let patient = world.planted.first().cloned().context("no planted patient")?;
+        let token = clinician(world)?;
+        let id = patient.trim_start_matches("Patient/").to_owned();
+        let granted = consent(world, &["grant", "--patient", &id, "--to", "hospital-b"])?;
+        let consent = granted.get("id").and_then(Value::as_str).context("the consent has no id")?.to_owned();
+        let shared = Self { patient, consent, token };
+        shared.wait(world, "a record before the rotation opens", &shared.patient)?;
+        Ok(shared)
+    }
+
+    fn wait(&self, world: &World, what: &str, record: &str) -> Result<()> {
+        world.cluster.wait(Duration::from_secs(10), what, || {
+            Ok(ask(world, &self.token, record, Some("TREAT"))?.status == 200)
+        })?;
+        Ok(())
+    }
+
+    /// Two officers of hospital B have its authority's next key made.
+    fn prepare(&self, world: &World) -> Result<String> {
+        let said = officers(world, &world.b()?, &["rotate-authority"], 2)?;
+        let said: Value = serde_json::from_str(&said)?;
+        Ok(said.get("authority").and_then(Value::as_str).context("no authority key")?.to_owned())
+    }
+
+    /// The ledger names the key: the vault has it in use, and records of before and after open.
+    fn opens(&self, world: &World, authority: &str) -> Result<String> {
+        let door = world.b()?.door();
+        let status = || -> Result<Value> {
+            let said = world.cluster.consilium(&["--json", "keys", "status", "--at", &door])?.good()?;
+            Ok(serde_json::from_str(&said)?)
+        };
+        world.cluster.wait(PATIENCE, "hospital B's authority has its new key", || {
+            let status = status()?;
+            let named = status.get("authority_key").and_then(Value::as_str) == Some(authority);
+            Ok(named && status.get("authority_key_held").and_then(Value::as_bool) == Some(true))
+        })?;
+        let new = observed(world, &self.patient)?;
+        self.wait(world, "a record that was sealed for the new key opens", &new)?;
+        self.wait(world, "a record of before the rotation opens", &self.patient)?;
+        consent(world, &["revoke", &self.consent])?;
+        world.cluster.wait(Duration::from_secs(10), "the consent ends", || {
+            Ok(ask(world, &self.token, &new, Some("TREAT"))?.status != 200)
+        })?;
+        Ok("hospital-b's authority has a new key without a restart: a record sealed since opens, and an old one".to_owned())
+    }
 }

@@ -1,6 +1,7 @@
 //! The story, chapter by chapter. Each step gives one sentence on what was seen, or an error.
 
 mod bad_input;
+mod corrupt;
 mod dump;
 mod exchange;
 mod keys;
@@ -138,7 +139,8 @@ pub fn tell(world: &mut World) -> Result<()> {
     world.step("e  the exchange asks for a purpose of use that is for care", exchange::purposes)?;
     world.step("k  a role withdrawn opens no old record and no new one", keys::withdrawal)?;
     world.step("k  the runbooks of the keys service, as they are written", keys::runbooks)?;
-    world.step("k  a stolen vault opens nothing without its unseal key", keys::dump)?;
+    world.step("k  a stolen disk shows nothing and opens nothing without its unseal key", keys::dump)?;
+    world.step("k  one corrupt authority does not open what needs two", corrupt::authority)?;
     world.step("h  hospital C is killed in the middle of a load and loses nothing", outage::story)?;
     world.step("i  times", times::measure)?;
     world.step("j  one trace leads through all services that took part", tracing::story)?;

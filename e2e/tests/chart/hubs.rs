@@ -1,8 +1,6 @@
 //! Four organisations, each with the message server that the chart gives it, two of them hubs of the
-//! consortium: what one says reaches all, whichever way it goes.
-//!
-//! A member that is connected to both hubs hears a message of another such member twice, and answers a
-//! request twice; receivers drop copies by content. TLS is taken out here: there are no certificates.
+//! consortium and leaves of each other: what one says reaches all over both, each copy with the label of its hub.
+//! Services drop the second copy. TLS is taken out here: there are no certificates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,10 +15,10 @@ use regex::Regex;
 use crate::helm::{chart, parse, ready, succeed, tool};
 use crate::nats::{PASSWORD, Running};
 
-/// Each member and the hubs that it is a leaf of. A hub that came later is a leaf of the earlier one.
+/// Each member and the hubs that it is a leaf of: all but its own.
 const MEMBERS: [(&str, &[&str]); 4] = [
     ("hilltop", &["lakeside"]),
-    ("lakeside", &[]),
+    ("lakeside", &["hilltop"]),
     ("riverside", &["lakeside", "hilltop"]),
     ("seaside", &["lakeside", "hilltop"]),
 ];
@@ -52,8 +50,9 @@ fn render(member: &str, remotes: &[&str]) -> String {
     }
     for (index, hub) in remotes.iter().enumerate() {
         let remote = format!("nats.leaf.remotes[{index}]");
+        let url = format!("tls://{hub}.example:7422");
         command
-            .args(["--set", &format!("{remote}.url=tls://{hub}.example:7422,{remote}.existingSecret={hub}")]);
+            .args(["--set", &format!("{remote}.hub={hub},{remote}.url={url},{remote}.existingSecret={hub}")]);
     }
     let objects = parse(&succeed(&mut command));
     let conf = objects.iter().find_map(|object| object["data"]["nats.conf"].as_str());
@@ -149,20 +148,29 @@ fn members_hear_each_other_over_two_hubs() {
     let mut heard: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (_, client) in &mut gossips {
         client.say("SUB consilium.north.*.consensus.gossip 1\r\n");
+        client.say("SUB consilium.north.*.consensus.gossip.via.* 2\r\n");
     }
-    // Leaf connections and interest take a moment to spread: say it again until all have heard all.
+    // Leaf connections and interest take a moment to spread: say it again until all have heard all, the others over
+    // both hubs.
     let mut rounds = 0;
-    while heard.values().map(BTreeSet::len).sum::<usize>() < 16 {
+    while heard.values().map(BTreeSet::len).sum::<usize>() < 4 + 4 * 3 * HUBS.len() {
         assert!(rounds < ROUNDS, "not everybody heard everybody: {heard:?}");
         rounds += 1;
         for (name, client) in &mut gossips {
             client.say(&format!("PUB consilium.north.{name}.consensus.gossip {}\r\n{name}\r\n", name.len()));
         }
         for (name, client) in &mut gossips {
-            let said =
-                client.hear().into_iter().filter(|line| MEMBERS.iter().any(|(member, _)| line == member));
-            heard.entry(*name).or_default().extend(said);
+            let lines = client.hear();
+            let said = lines.iter().filter_map(|line| line.strip_prefix("MSG ")?.split(' ').next());
+            heard.entry(*name).or_default().extend(said.map(str::to_owned));
         }
+    }
+    for (name, _) in MEMBERS {
+        let own = format!("consilium.north.{name}.consensus.gossip");
+        let others = MEMBERS.iter().filter(|(other, _)| *other != name).flat_map(|(other, _)| {
+            HUBS.map(|hub| format!("consilium.north.{other}.consensus.gossip.via.{hub}"))
+        });
+        assert_eq!(heard[name], others.chain([own]).collect(), "what {name} heard");
     }
 
     let mut answering: Vec<_> = MEMBERS

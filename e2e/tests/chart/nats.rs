@@ -133,7 +133,15 @@ fn permissions_are_those_of_the_subject_table() {
                 list
             })
             .collect();
-        assert_eq!(lists, [inside.clone(), inside.clone()], "{key} at both hubs");
+        // From each hub comes only its own label.
+        let expected = ["hilltop", "lakeside"].map(|other| {
+            let label = format!("consilium.north.*.consensus.gossip.via.{other}");
+            let mut list: Vec<String> =
+                inside.iter().cloned().chain((key == "deny_imports").then_some(label)).collect();
+            list.sort();
+            list
+        });
+        assert_eq!(lists, expected, "{key} at both hubs");
     }
 }
 
@@ -155,7 +163,12 @@ fn a_hub_exports_and_imports_what_crosses() {
                     conf.contains(&format!("{{ {kind}: \"{subject}\", accounts: {accounts} }}")),
                     "{subject}"
                 );
-                let import = format!("{{ {kind}: {{ account: \"{member}\", subject: \"{subject}\" }} }}");
+                let label = match kind {
+                    "stream" => format!(", to: \"{subject}.via.lakeside\""),
+                    _ => String::new(),
+                };
+                let import =
+                    format!("{{ {kind}: {{ account: \"{member}\", subject: \"{subject}\" }}{label} }}");
                 assert_eq!(conf.matches(&import).count(), 3, "{import}");
             }
         }

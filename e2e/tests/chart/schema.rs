@@ -97,13 +97,19 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("nats.replicas=2", "nats/replicas", "one of 1, 3, 5", "one of the following: 1, 3, 5"),
     ("nats.hub.enabled=true", "nats/hub/members", "minItems", "at least 2 items"),
     (
-        "nats.leaf.remotes=[{\"url\": \"tls://a:7422\"}]",
+        "nats.leaf.remotes=[{\"url\": \"tls://a:7422\", \"existingSecret\": \"s\"}]",
+        "nats/leaf/remotes/0",
+        "missing property 'hub'",
+        "hub is required",
+    ),
+    (
+        "nats.leaf.remotes=[{\"hub\": \"a\", \"url\": \"tls://a:7422\"}]",
         "nats/leaf/remotes/0",
         "missing property 'existingSecret'",
         "existingSecret is required",
     ),
     (
-        "nats.leaf.remotes=[{\"url\": \"tls://me:hush@a\", \"existingSecret\": \"s\"}]",
+        "nats.leaf.remotes=[{\"hub\": \"a\", \"url\": \"tls://me:hush@a\", \"existingSecret\": \"s\"}]",
         "nats/leaf/remotes/0/url",
         "does not match pattern",
         "Does not match pattern",

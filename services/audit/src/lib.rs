@@ -10,7 +10,6 @@ mod http;
 mod integrity;
 mod ledger;
 mod log;
-mod members;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -21,7 +20,8 @@ mod views;
 use anyhow::{Context, bail};
 use consilium_contracts::v1::{AppendRequest, AppendResponse, Failure};
 use consilium_domain::genesis::Genesis;
-use consilium_ledger::{Role, SigningKey};
+use consilium_ledger::SigningKey;
+use consilium_runtime::members::{self, Own};
 use consilium_runtime::{Kit, Service};
 use consilium_store::sql::{Sql, audit::AuditLog};
 use serde::Deserialize;
@@ -99,7 +99,8 @@ impl Service for Audit {
         let genesis = std::fs::read(&config.genesis_file).context("read `genesis_file`")?;
         let genesis: Genesis = serde_json::from_slice(&genesis).context("`genesis_file` is no genesis")?;
         let signing = SigningKey::from_seed(key(&config.key_file)?);
-        members::check(&genesis, &kit, Role::Audit, &signing.public()).await.context("`key_file`")?;
+        let own = Own { key: "audit", is: &|member| member.audit == signing.public() };
+        members::of_own_key(&genesis, &kit, &own).await.context("`key_file`")?;
         let seal =
             seal::Seal::new(&key(&config.storage_key_file)?).context("`storage_key_file` is unusable")?;
         let stored = kit.health.check("log");

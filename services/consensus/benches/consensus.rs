@@ -17,7 +17,7 @@ use consilium_contracts::v1::submit_response::Status;
 use consilium_domain::genesis::Params;
 use consilium_testkit::bench::wanted;
 use figures::{Figures, Level, Report};
-use net::{Client, Net, batch};
+use net::{Client, Net, batch, batches};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,7 +30,10 @@ const IN_FLIGHT: [usize; 3] = [256, 96, 512];
 /// Transactions that the peer is offered, per second: at the beginning of each, as its own load tool does.
 const OFFERED: [usize; 3] = [2000, 1000, 4000];
 /// Transactions signed for each second of a throughput run; one that needs more ends early.
-const ENOUGH: usize = 4000;
+const ENOUGH: usize = 9000;
+/// Batches that custodian and attesters sign together in the throughput runs: what `ingest` and `validate` gather in a
+/// few milliseconds at such rates.
+const TOGETHER: u64 = 8;
 /// Time between two looks at whether a run has ended.
 const TICK: Duration = Duration::from_millis(20);
 /// Transactions of a second in the run at light load, all at its beginning: as CometBFT's load tool sends them.
@@ -66,19 +69,21 @@ async fn all(work: &Path, length: Duration, rounds: u64, levels: usize) -> Resul
     let mut full_peer: Vec<Level> =
         loads.iter().map(|(_, n)| Level::new(format!("{n} offered per second"))).collect();
     let (mut light, mut light_peer) = (Vec::new(), Vec::new());
-    let size = batch(&genesis_for_size()?, 0, 0, 1)?.len();
+    let mut alone = Vec::new();
+    let size = Sizes::new()?;
     for _ in 0..rounds {
         if wanted("ledger-throughput") {
             // In turn, so that what else the machine does meets both.
             let pairs = full.iter_mut().zip(full_peer.iter_mut());
             for ((ours, theirs), (n, offered)) in pairs.zip(&loads) {
-                ours.runs.push(saturated(&work.join("full"), length, 1, *n).await?);
+                ours.runs.push(saturated(&work.join("full"), length, 1, *n, TOGETHER).await?);
                 if let Some(comet) = &comet {
                     theirs.runs.push(comet.run(&work.join("comet"), *offered, 1024, length)?);
                 }
                 println!("{ours}");
                 println!("CometBFT, {theirs}");
             }
+            alone.push(saturated(&work.join("full"), length, 1, IN_FLIGHT[0], 1).await?);
         }
         if wanted("ledger-finality") {
             light.push(lightly(&work.join("light"), length).await?);
@@ -88,18 +93,18 @@ async fn all(work: &Path, length: Duration, rounds: u64, levels: usize) -> Resul
         }
     }
     if wanted("ledger-throughput") {
-        throughput(&full, &full_peer, size, rounds)?;
+        throughput(&full, &full_peer, &alone, &size, rounds)?;
     }
     if wanted("ledger-finality") {
-        finality(&light, &light_peer, size, rounds)?;
+        finality(&light, &light_peer, &size, rounds)?;
     }
     if wanted("ledger-records") {
         let mut runs = Vec::new();
         for _ in 0..rounds {
-            runs.push(saturated(&work.join("records"), length, 100, IN_FLIGHT[1]).await?);
+            runs.push(saturated(&work.join("records"), length, 100, IN_FLIGHT[1], TOGETHER).await?);
         }
         let rates: Vec<f64> = runs.iter().map(|r| r.rate() * 100.0).collect();
-        conditions(Report::new("ledger-records", "records/s", true), size)
+        conditions(Report::new("ledger-records", "records/s", true), size.together, TOGETHER)
             .condition("batch", "100 records per batch, one interop proof per batch, all verified")
             .condition("our CPU seconds (validators + nats-server), per run", seconds_of(&runs))
             .finish(&rates, &[], &[])?;
@@ -107,18 +112,30 @@ async fn all(work: &Path, length: Duration, rounds: u64, levels: usize) -> Resul
     Ok(())
 }
 
-fn genesis_for_size() -> Result<consilium_domain::genesis::Genesis> {
-    net::genesis(VALIDATORS, Params::default(), consilium_domain::Timestamp(1))
+/// Bytes of a transaction.
+struct Sizes {
+    alone: usize,
+    together: usize,
 }
 
-fn conditions(report: Report, size: usize) -> Report {
+impl Sizes {
+    fn new() -> Result<Self> {
+        let genesis = net::genesis(VALIDATORS, Params::default(), consilium_domain::Timestamp(1))?;
+        let together = batches(&genesis, 0, 0..TOGETHER, 1, 0)?;
+        let together = together.first().context("no batch")?.len();
+        Ok(Self { alone: batch(&genesis, 0, 0, 1)?.len(), together })
+    }
+}
+
+fn conditions(report: Report, size: usize, together: u64) -> Report {
     report
         .condition("validators", "4 processes and one nats-server on loopback, all on this machine")
         .condition(
             "ours does",
             format!(
                 "transactions of {size} bytes (a batch with the 3 attestations that its interop proof needs and the \
-                 sender's signature: 4 Ed25519 signatures, each verified by every validator); fdatasync of the \
+                 sender's signature, each an Ed25519 signature over {together} batches and the batch's place among \
+                 them; every validator verifies every signature and every place); fdatasync of the \
                  write-ahead log before every vote, proposal and answer; the client waits for the commit and gets an \
                  inclusion proof"
             ),
@@ -139,8 +156,13 @@ fn peer_conditions(report: Report) -> Report {
     )
 }
 
-fn throughput(ours: &[Level], peer: &[Level], size: usize, rounds: u64) -> Result<()> {
-    let mut report = conditions(Report::new("ledger-throughput", "transactions/s", true), size);
+fn throughput(ours: &[Level], peer: &[Level], alone: &[Figures], size: &Sizes, rounds: u64) -> Result<()> {
+    let report = Report::new("ledger-throughput", "transactions/s", true);
+    let mut report = conditions(report, size.together, TOGETHER);
+    let mut level = Level::new(format!("{} in flight", IN_FLIGHT[0] * VALIDATORS));
+    level.runs.extend(alone.iter().cloned());
+    let note = format!("{level}; transactions of {} bytes, four signatures each", size.alone);
+    report = report.condition("ours, every batch signed alone", note);
     let best = Level::best(ours).context("no level")?;
     let rates: Vec<f64> = best.runs.iter().map(Figures::rate).collect();
     for level in ours {
@@ -170,9 +192,9 @@ fn throughput(ours: &[Level], peer: &[Level], size: usize, rounds: u64) -> Resul
     )
 }
 
-fn finality(ours: &[Figures], peer: &[Figures], size: usize, rounds: u64) -> Result<()> {
+fn finality(ours: &[Figures], peer: &[Figures], size: &Sizes, rounds: u64) -> Result<()> {
     let all = |runs: &[Figures]| runs.iter().flat_map(|r| r.latencies.clone()).collect::<Vec<_>>();
-    let report = conditions(Report::new("ledger-finality", "ms", false), size);
+    let report = conditions(Report::new("ledger-finality", "ms", false), size.alone, 1);
     peer_conditions(report)
         .condition("our CPU seconds (validators + nats-server), per run", seconds_of(ours))
         .condition("load", format!("{LIGHT} transactions at the beginning of each second"))
@@ -200,14 +222,21 @@ async fn consortium(dir: &Path) -> Result<(Net, Vec<Client>)> {
 }
 
 /// As many transactions as the validators take.
-async fn saturated(dir: &Path, length: Duration, records: u32, in_flight: usize) -> Result<Figures> {
+async fn saturated(
+    dir: &Path,
+    length: Duration,
+    records: u32,
+    in_flight: usize,
+    together: u64,
+) -> Result<Figures> {
     let (net, clients) = consortium(dir).await?;
     // Signed before the clock runs; more than will be needed.
     let most = usize::try_from(length.as_secs())? * ENOUGH / VALIDATORS;
     let mut all = Vec::new();
     for i in 0..VALIDATORS {
-        let one = |number| batch(&net.genesis, i, number, records);
-        all.push(Arc::new((0..most as u64).map(one).collect::<Result<Vec<_>>>()?));
+        let groups = (0..most as u64 / together).map(|g| g * together..(g + 1) * together);
+        let group = |numbers| batches(&net.genesis, i, numbers, records, 0);
+        all.push(Arc::new(groups.map(group).collect::<Result<Vec<_>>>()?.concat()));
     }
     let (stop, cpu) = (Arc::new(AtomicBool::new(false)), net.cpu()?);
     let start = net.clock.monotonic();

@@ -5,9 +5,10 @@ use crate::chain::{Chain, ChainError};
 use crate::config::MempoolConfig;
 use crate::mempool::{Fate, Pool};
 use crate::node::{Event, Outside, Shared};
+use crate::prune::DELETED;
 use consilium_domain::tx::tx_id;
 use consilium_domain::{Clock, Digest};
-use consilium_ledger::CheckError;
+use consilium_ledger::{CheckError, SignatureMemory};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -66,6 +67,8 @@ impl Admission {
     pub fn run(self, inbox: &Receiver<Arrival>, stop: impl Fn() -> bool) -> Result<(), ChainError> {
         let mut rechecked = (self.clock.monotonic(), 0);
         let mut busy = false;
+        // Signatures over several transactions, which come in one after the other.
+        let mut verified = SignatureMemory::default();
         while !stop() {
             let mut group = Vec::new();
             // Blocks that are committed from here on may hold what this group finds nowhere.
@@ -86,7 +89,7 @@ impl Admission {
             }
             busy = group.len() >= BUSY;
             if !group.is_empty() {
-                self.admit(group, height)?;
+                self.admit(group, height, &mut verified)?;
             }
             let now = self.clock.monotonic();
             if now.saturating_sub(rechecked.0) >= RECHECK {
@@ -101,10 +104,12 @@ impl Admission {
         let mut one = |tx: Vec<u8>, answer: Option<oneshot::Sender<Fate>>| {
             let id = tx_id(&tx);
             if self.chain.has_tx(&id)? {
-                if let Some(answer) = answer
-                    && let Some(proof) = self.chain.view()?.find(&id)?
-                {
-                    let _ = answer.send(Fate::Committed(Box::new(proof)));
+                if let Some(answer) = answer {
+                    let fate = match self.chain.view()?.find(&id)? {
+                        Some(proof) => Fate::Committed(Box::new(proof)),
+                        None => Fate::Refused { code: "deleted", text: DELETED.to_owned() },
+                    };
+                    let _ = answer.send(fate);
                 }
                 return Ok(());
             }
@@ -127,14 +132,19 @@ impl Admission {
     }
 
     /// `height`: the newest block when the group was begun.
-    fn admit(&self, group: Vec<Candidate>, height: u64) -> Result<(), ChainError> {
+    fn admit(
+        &self,
+        group: Vec<Candidate>,
+        height: u64,
+        verified: &mut SignatureMemory,
+    ) -> Result<(), ChainError> {
         let mut twice = BTreeSet::new();
         let (mut fresh, mut repeated) = (Vec::with_capacity(group.len()), Vec::new());
         for candidate in group {
             if twice.insert(candidate.id) { fresh.push(candidate) } else { repeated.push(candidate) }
         }
         let txs: Vec<&[u8]> = fresh.iter().map(|c| c.tx.as_slice()).collect();
-        let verdicts = self.chain.view()?.ledger()?.check_txs(&txs);
+        let verdicts = self.chain.view()?.ledger()?.check_txs(&txs, verified);
         let (mut pass_on, mut added) = (Vec::new(), Vec::new());
         let now = self.clock.monotonic();
         for (candidate, verdict) in fresh.into_iter().zip(verdicts) {

@@ -1,8 +1,9 @@
 //! What follows a decision and need not delay the next one, on a thread of its own: proofs for those who wait, and
-//! the deletion of state that nobody can ask for any more.
+//! the deletion of state and blocks that nobody can ask for any more.
 
 use crate::chain::{Chain, ChainError, prove};
 use crate::mempool::{Fate, Waiting};
+use crate::prune::Keep;
 use consilium_domain::Height;
 use consilium_domain::block::{Block, CommitCertificate};
 use consilium_domain::merkle::Levels;
@@ -30,9 +31,10 @@ impl Aftermath {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(chain: Arc<Chain>) -> std::io::Result<Self> {
+    pub fn start(chain: Arc<Chain>, keep: Keep) -> std::io::Result<Self> {
         let (sender, inbox) = channel();
-        std::thread::Builder::new().name("aftermath".to_owned()).spawn(move || follow(&chain, &inbox))?;
+        let thread = std::thread::Builder::new().name("aftermath".to_owned());
+        thread.spawn(move || follow(&chain, &keep, &inbox))?;
         Ok(Self(sender))
     }
 
@@ -42,9 +44,9 @@ impl Aftermath {
     }
 }
 
-fn follow(chain: &Chain, inbox: &Receiver<Decided>) {
+fn follow(chain: &Chain, keep: &Keep, inbox: &Receiver<Decided>) {
     let mut dirty = false;
-    let mut height = 0;
+    let (mut height, mut swept) = (0, Vec::new());
     loop {
         // Answers first; the broom only when nobody waits.
         let next =
@@ -59,10 +61,12 @@ fn follow(chain: &Chain, inbox: &Receiver<Decided>) {
                 }
             }
             Err(TryRecvError::Empty) => {
-                match chain.prune(Height(height.saturating_sub(KEPT_STATES)), PRUNE_AT_ONCE) {
-                    Ok(pruned) => dirty = pruned == PRUNE_AT_ONCE,
+                let oldest = Height(height.saturating_sub(KEPT_STATES));
+                let state = chain.prune(&mut swept, oldest, PRUNE_AT_ONCE);
+                match state.and_then(|more| Ok(keep.step(chain, height)? || more)) {
+                    Ok(more) => dirty = more,
                     Err(error) => {
-                        tracing::warn!(%error, "old state was not deleted");
+                        tracing::warn!(%error, "old state or blocks were not deleted");
                         dirty = false;
                     }
                 }

@@ -7,6 +7,7 @@ use crate::fresh;
 use crate::log as files;
 use crate::mempool::{Fate, Pool};
 use crate::node::Shared;
+use crate::prune::DELETED;
 use consilium_contracts::v1::submit_response::Status;
 use consilium_contracts::v1::{
     BlockRequest, BlockResponse, CheckpointRequest, CheckpointResponse, CommittedTx, Failure, FindRequest,
@@ -115,16 +116,24 @@ impl Api {
     }
 
     pub fn find(&self, request: &FindRequest) -> FindResponse {
-        let found = Digest::from_slice(&request.tx_id).map(|id| self.chain.view()?.find(&id));
-        let committed = match found {
-            None => None,
-            Some(Ok(proof)) => proof.as_ref().map(CommittedTx::from),
+        let read = |id: Digest| {
+            let view = self.chain.view()?;
+            let proof = view.find(&id)?;
+            let place = if proof.is_none() { view.place(&id)? } else { None };
+            Ok::<_, ChainError>((proof, place))
+        };
+        match Digest::from_slice(&request.tx_id).map(read) {
+            None => FindResponse::default(),
+            Some(Ok((proof, place))) => FindResponse {
+                committed: proof.as_ref().map(CommittedTx::from),
+                failure: place
+                    .map(|(height, _)| Failure::new("deleted", format!("block {height}: {DELETED}"))),
+            },
             Some(Err(error)) => {
                 log(&error);
-                None
+                FindResponse::default()
             }
-        };
-        FindResponse { committed }
+        }
     }
 
     pub async fn state(&self, request: &StateRequest) -> StateResponse {

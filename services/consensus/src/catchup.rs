@@ -91,6 +91,11 @@ pub async fn run(kit: &Kit, chain: &Chain, body_limit: usize) -> anyhow::Result<
             }
         }
         if done == before {
+            tracing::warn!(
+                height = head + 1,
+                "no member gave the next block: if all of them have deleted it (`keep_blocks`), stop this node, move its \
+                 `data_dir` away and start it again: it loads a snapshot, and signs when that is safe"
+            );
             break;
         }
     }

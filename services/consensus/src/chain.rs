@@ -1,6 +1,7 @@
 //! Blocks, certificates, state and the index of transactions in the key-value store: everything of one block is
 //! written in one batch.
 
+use crate::wal::{self, Record};
 use consilium_bft::Body;
 use consilium_bft::wire::SyncResponse;
 use consilium_domain::block::{Block, CommitCertificate, Header};
@@ -27,12 +28,20 @@ pub enum ChainError {
     Genesis(#[from] GenesisError),
     #[error("the store belongs to the channel with genesis {found}, the configured genesis is {expected}")]
     OtherGenesis { found: Digest, expected: Digest },
-    #[error("the store holds an unfinished snapshot: delete the folder `kv` and start again")]
+    #[error(
+        "the store holds an unfinished snapshot: delete the folder `kv` (with `[tikv]`: take another prefix) and start \
+             again"
+    )]
     Unfinished,
     #[error("block {0} is decided, and neither the store nor the write-ahead log has what comes before it")]
     Gap(Height),
     #[error("block {0} of the write-ahead log cannot be executed: {1}")]
     Redo(Height, BlockError),
+    #[error(
+        "the store ends at height {store} and the write-ahead log has votes of height {log}: the store has lost blocks; \
+         look for a failing disk, move `data_dir` away and start again"
+    )]
+    Behind { store: Height, log: Height },
 }
 
 const FORMAT: &[u8] = b"chain/format";
@@ -42,6 +51,8 @@ const GENESIS: &[u8] = b"chain/genesis";
 const SIGNS_FROM: &[u8] = b"chain/signs-from";
 /// There while a snapshot is being installed.
 const UNFINISHED: &[u8] = b"chain/unfinished";
+/// Below this height (eight octets, big-endian) all blocks that may be deleted are; absent until some were.
+const KEPT_FROM: &[u8] = b"chain/kept-from";
 /// Writes of a snapshot in one batch.
 const PIECE: usize = 20_000;
 /// Version of the keys below.
@@ -136,15 +147,20 @@ impl View {
         Ok(Some(SyncResponse { certificate, body: body.into() }))
     }
 
-    /// A committed transaction with its proof.
-    pub fn find(&self, id: &Digest) -> Result<Option<TxProof>, ChainError> {
+    /// Height and place in it of a committed transaction, also where the block was deleted.
+    pub fn place(&self, id: &Digest) -> Result<Option<(u64, usize)>, ChainError> {
         let Some(place) = self.0.get(&tx_key(id))? else { return Ok(None) };
         let mut input = Decoder::new(&place);
         let broken = |e| ChainError::Broken("transaction index", e);
         let height = input.u64("height").map_err(broken)?;
-        let index = input.u32("index").map_err(broken)? as usize;
+        Ok(Some((height, input.u32("index").map_err(broken)? as usize)))
+    }
+
+    /// A committed transaction with its proof; `None` also where its block was deleted.
+    pub fn find(&self, id: &Digest) -> Result<Option<TxProof>, ChainError> {
+        let Some((height, index)) = self.place(id)? else { return Ok(None) };
         let (Some(block), Some(certificate)) = (self.block_bytes(height)?, self.certificate(height)?) else {
-            return Err(broken(CanonError::Truncated("block")));
+            return Ok(None);
         };
         let block = Block::from_canonical(&block).map_err(|e| ChainError::Broken("block", e))?;
         let changes = self.changes_before(Height(height))?;
@@ -296,6 +312,23 @@ impl Chain {
         Ok(self.kv.write(&[], true)?)
     }
 
+    /// Brings the store to where the write-ahead log is; says how many blocks were missing, and the height.
+    ///
+    /// Refuses a store that is behind it otherwise. A damaged journal of the store may look like one that ends early: then
+    /// blocks are gone that were durable, and this node has voted on them.
+    pub fn recover(&self, records: &[Record]) -> Result<(usize, Height), ChainError> {
+        let redone = self.redo(wal::decided(records, identify))?;
+        let store = self.view()?.ledger()?.head().height;
+        let voted = |record: &Record| match record {
+            Record::Entry { height, .. } => Some(Height(*height)),
+            _ => None,
+        };
+        match records.iter().filter_map(voted).max() {
+            Some(log) if log > store.next() => Err(ChainError::Behind { store, log }),
+            _ => Ok((redone, store)),
+        }
+    }
+
     /// Executes and writes the decided blocks of the write-ahead log that the store has not kept; says how many.
     pub fn redo(&self, decided: Vec<(CommitCertificate, Option<Body>)>) -> Result<usize, ChainError> {
         let mut done = 0;
@@ -318,12 +351,43 @@ impl Chain {
         Ok(done)
     }
 
-    /// Deletes the state that `limit` blocks replaced and no reader of `oldest` or later needs; says how many there were.
-    pub fn prune(&self, oldest: Height, limit: usize) -> Result<usize, ChainError> {
+    /// Height from which on blocks are here; below it are at most those that are never deleted.
+    pub fn kept_from(&self) -> Result<Option<u64>, ChainError> {
+        if let Some(mark) = self.kv.get(KEPT_FROM)? {
+            let broken = |_| ChainError::Broken("kept-from", CanonError::NotCanonical("length"));
+            return mark.try_into().map(|m| Some(u64::from_be_bytes(m))).map_err(broken);
+        }
+        let found = self.kv.scan(&block_key(0), &block_key(u64::MAX), 1)?;
+        let Some((key, _)) = found.first() else { return Ok(None) };
+        let height = key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
+        let broken = || ChainError::Broken("block", CanonError::NotCanonical("key"));
+        height.map(Some).ok_or_else(broken)
+    }
+
+    /// Deletes the blocks with `from <= height < to` and their certificates, except those with a motion that changed the
+    /// members.
+    pub fn delete_blocks(&self, from: u64, to: u64) -> Result<(), ChainError> {
+        let mut writes = vec![Write::Put(KEPT_FROM.to_vec(), to.to_be_bytes().to_vec())];
+        for height in from..to {
+            // The header after the motion's block announces the change.
+            if self.kv.get(&change_key(height.saturating_add(1)))?.is_none() {
+                writes.extend([Write::Delete(block_key(height)), Write::Delete(certificate_key(height))]);
+            }
+        }
+        Ok(self.kv.write(&writes, false)?)
+    }
+
+    /// Deletes the state that `limit` blocks replaced and no reader of `oldest` or later needs; says whether there may be
+    /// more. `swept` is the broom's place, empty at first: marks before it are gone, and looking for them again would mean
+    /// to step over every one that was ever deleted and not yet cleared away.
+    pub fn prune(&self, swept: &mut Vec<u8>, oldest: Height, limit: usize) -> Result<bool, ChainError> {
         let (from, to) = consilium_ledger::apply::prune_range(oldest);
-        let marks = self.kv.scan(&from, &to, limit)?;
+        let marks = self.kv.scan(swept.as_slice().max(&from), &to, limit)?;
         self.kv.write(&consilium_ledger::apply::prune(&marks)?, false)?;
-        Ok(marks.len())
+        if let Some((last, _)) = marks.last() {
+            *swept = [last.as_slice(), &[0]].concat();
+        }
+        Ok(marks.len() == limit)
     }
 }
 
@@ -361,7 +425,7 @@ mod tests {
     use consilium_testkit::MemoryKv;
 
     #[test]
-    fn an_empty_store_remembers_that_it_may_have_forgotten_votes() {
+    fn a_store_that_has_forgotten_blocks_or_votes_is_no_reason_to_vote_again() {
         let key = |role| SigningKey::from_seed([role; 32]).public();
         let member = Member {
             organisation: OrgId::new("hospital-a").unwrap(),
@@ -390,6 +454,11 @@ mod tests {
         assert_eq!(open(&kv, false).signs_from().unwrap(), Some(7));
         chain.forget().unwrap();
         assert_eq!(open(&kv, false).signs_from().unwrap(), None);
+        // Votes of the height that is being decided are the newest that there can be.
+        let vote = |height| Record::Entry { height, entry: Vec::new() };
+        assert!(chain.recover(&[]).is_ok() && chain.recover(&[vote(1)]).is_ok());
+        let behind = chain.recover(&[vote(1), vote(2)]).unwrap_err();
+        assert!(matches!(behind, ChainError::Behind { store: Height(0), log: Height(2) }), "{behind}");
         let first = Arc::new(MemoryKv::default());
         assert_eq!(open(&first, true).signs_from().unwrap(), Some(0));
         assert_eq!(open(&first, false).signs_from().unwrap(), Some(0));

@@ -1,5 +1,6 @@
 //! Settings of the consensus service.
 
+use crate::prune::FEWEST;
 use consilium_bft::Timeouts;
 use consilium_domain::Timestamp;
 use serde::Deserialize;
@@ -13,6 +14,10 @@ pub struct Config {
     /// Folder of the blocks, the state and the write-ahead log. Never copy it back from
     /// elsewhere: `consilium-consensus restore` makes one out of a backup.
     pub data_dir: PathBuf,
+    /// A TiKV cluster for blocks and state, which then are not in `data_dir`; the write-ahead log always is. Needs a build
+    /// with the feature `consilium-store/tikv`.
+    #[serde(default)]
+    pub tikv: Option<TikvConfig>,
     /// Genesis of the channel (JSON).
     pub genesis_file: PathBuf,
     /// Seed of the validator's key: 64 hexadecimal digits.
@@ -26,6 +31,10 @@ pub struct Config {
     /// joining one can load from several of them.
     #[serde(default = "snapshot_blocks")]
     pub snapshot_blocks: u64,
+    /// Newest blocks that are kept, 10,000 at least; older ones are deleted once all kept snapshots are above them. A member
+    /// that was away for longer than every other one keeps must load a snapshot. Absent: all are kept.
+    #[serde(default)]
+    pub keep_blocks: Option<u64>,
     /// Folder for backups: one at each snapshot's height, the newest two are kept. They hold no votes and no keys and are
     /// **not encrypted**. Absent: none are made.
     #[serde(default)]
@@ -38,6 +47,22 @@ pub struct Config {
 
 fn snapshot_blocks() -> u64 {
     10_000
+}
+
+impl Config {
+    /// What no single setting can know.
+    ///
+    /// # Errors
+    /// When settings contradict each other.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if let Some(keep) = self.keep_blocks {
+            anyhow::ensure!(keep >= FEWEST, "`keep_blocks` is at least {FEWEST}");
+            let why =
+                "`keep_blocks` needs snapshots, for nobody could join without them: set `snapshot_blocks`";
+            anyhow::ensure!(self.snapshot_blocks > 0, "{why}");
+        }
+        Ok(())
+    }
 }
 
 /// A moment of UTC to the second (RFC 3339 with `Z`).
@@ -65,6 +90,33 @@ impl Instant {
         // Both begin with the same digits at the same places.
         now.to_instant() < self.0
     }
+}
+
+/// `[tikv]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TikvConfig {
+    /// Placement drivers, `HOST:PORT` each.
+    pub pd: Vec<String>,
+    /// What all keys begin with, before channel and organisation. Whoever starts a second node with the same prefix,
+    /// channel and organisation stops the first one.
+    #[serde(default = "prefix")]
+    pub prefix: String,
+    #[serde(default)]
+    pub tls: Option<TikvTls>,
+}
+
+fn prefix() -> String {
+    "consilium".to_owned()
+}
+
+/// `[tikv.tls]`: PEM files. Without the table nothing is encrypted on the way.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TikvTls {
+    pub ca_file: PathBuf,
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
 }
 
 /// `[mempool]`.

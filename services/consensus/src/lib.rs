@@ -14,13 +14,17 @@ pub mod catchup;
 pub mod chain;
 pub mod config;
 pub mod cosign;
+mod delivery;
 pub mod evidence;
 pub mod fresh;
+mod gaps;
 pub mod log;
 pub mod members;
 pub mod mempool;
 pub mod metrics;
 pub mod node;
+mod place;
+pub mod prune;
 pub mod snapshot;
 mod sync;
 pub mod wal;
@@ -33,11 +37,13 @@ use crate::api::Api;
 use crate::backup::Backups;
 use crate::chain::Chain;
 use crate::cosign::Cosigner;
+use crate::delivery::Delivery;
 use crate::evidence::Reporter;
 use crate::members::Members;
 use crate::mempool::Pool;
 use crate::metrics::Metrics;
 use crate::node::{Event, Node, Outside, Parts, Shared};
+use crate::prune::Keep;
 use crate::snapshot::Snapshots;
 use anyhow::{Context, bail};
 use consilium_contracts::v1::Committed;
@@ -46,12 +52,11 @@ use consilium_domain::tx::MAX_TX;
 use consilium_domain::{CanonError, Decoder, Encoder, OrgId};
 use consilium_ledger::SigningKey;
 use consilium_runtime::{Kit, Service};
-use consilium_store::FjallKv;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Events that may wait for the node; network messages beyond are dropped, as the network may do anyway.
 const EVENTS: usize = 16_384;
@@ -80,20 +85,21 @@ impl Service for Consensus {
         if genesis.channel != kit.common.organisation.channel {
             bail!("`genesis_file` is of the channel {}", genesis.channel);
         }
+        config.check()?;
         let ready = kit.health.check("ledger");
         ready.not_ready("opening the store");
         std::fs::create_dir_all(&config.data_dir).context("make `data_dir`")?;
-        let kv = FjallKv::open(&config.data_dir.join("kv")).context("open the store in `data_dir`")?;
+        let kv = place::open(&config, &kit.common.organisation).await?;
         let log = config.data_dir.join("wal");
         let first = config.first_start_until.as_ref().is_some_and(|until| until.is_ahead(kit.clock.now()))
             && !log.exists();
-        let chain = Arc::new(Chain::open(Arc::new(kv), &genesis, first)?);
+        let chain = Arc::new(Chain::open(kv, &genesis, first)?);
         let opened = wal::Wal::open(&log, || match first && chain.new {
             true => Ok(()),
             false => chain.forget().map_err(std::io::Error::other),
         });
         let opened = opened.context("open the write-ahead log")?;
-        let redone = chain.redo(wal::decided(&opened.records, chain::identify))?;
+        let (redone, _) = chain.recover(&opened.records)?;
         if redone > 0 {
             tracing::info!(blocks = redone, "blocks of the write-ahead log were executed again");
         }
@@ -144,7 +150,7 @@ impl Service for Consensus {
         };
         metrics.at(height);
         let reporter = Reporter::new(genesis.channel.clone(), organisation.clone(), seed, door.clone());
-        listen(&kit, events.clone(), door, metrics.clone()).await?;
+        listen(&kit, &chain, events.clone(), door, metrics.clone()).await?;
         match chain.signs_from()? {
             Some(height) => shared.signs_from.store(height, Ordering::SeqCst),
             None => {
@@ -171,9 +177,10 @@ impl Service for Consensus {
             shared: Arc::clone(&shared),
             node: events,
         };
+        let keep = Keep::new(config.keep_blocks, snapshots.clone());
         let stop = kit.shutdown.clone();
         let admission = tokio::task::spawn_blocking(move || admission.run(&arrivals, || stop.triggered()));
-        let aftermath = Aftermath::start(Arc::clone(&chain)).context("start a thread")?;
+        let aftermath = Aftermath::start(Arc::clone(&chain), keep).context("start a thread")?;
         let parts = Parts {
             config,
             genesis,
@@ -231,22 +238,35 @@ fn seed(path: &Path) -> anyhow::Result<[u8; 32]> {
     Ok(out)
 }
 
-/// Hands the members' gossip to the node.
+/// Hands the members' gossip to the node, and lets it know when some may have been lost.
 async fn listen(
     kit: &Kit,
+    chain: &Arc<Chain>,
     events: SyncSender<Event>,
     door: SyncSender<Arrival>,
     metrics: Metrics,
 ) -> anyhow::Result<()> {
-    let mut gossip = kit.bus.subscribe(&kit.subjects.consensus_gossip_of_all(), None).await?;
+    let mut readied = kit.bus.readied();
+    let mut gossip = kit.bus.subscribe_all(&kit.subjects.consensus_gossip_of_all(), None).await?;
+    readied.mark_unchanged();
+    let queue = Arc::new(Notify::new());
+    let watched = (gossip.lost(), Arc::clone(&queue), events.clone());
+    let shutdown = kit.shutdown.clone();
+    tokio::spawn(gaps::watch(watched.0, readied, watched.1, watched.2, metrics.clone(), shutdown));
     let (subjects, own) = (kit.subjects.clone(), kit.common.organisation.name.clone());
+    let mut delivery = Delivery::new(
+        subjects.channel().clone(),
+        own.clone(),
+        Arc::downgrade(chain),
+        Arc::clone(&kit.clock),
+        metrics.clone(),
+    );
     tokio::spawn(async move {
         while let Some(incoming) = gossip.next().await {
-            if subjects.owner_of(&incoming.subject).is_none_or(|org| org == own) {
-                continue;
-            }
+            let Some(from) = subjects.owner_of(&incoming.subject).filter(|org| *org != own) else { continue };
             let dropped = match incoming.payload.split_first() {
                 Some((&AGREEMENT, bytes)) => {
+                    delivery.look(&from, bytes, &incoming);
                     events.try_send(Event::Agreement(bytes.to_vec())).is_err().then_some("agreement")
                 }
                 Some((&TRANSACTIONS, bytes)) => match unpack(bytes) {
@@ -257,6 +277,9 @@ async fn listen(
             };
             if let Some(kind) = dropped {
                 metrics.dropped.inc(&[kind]);
+                if kind == "agreement" {
+                    queue.notify_one();
+                }
             }
         }
     });

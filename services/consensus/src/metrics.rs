@@ -19,6 +19,8 @@ pub struct Metrics {
     pub refused: Counter,
     pub syncs: Counter,
     pub dropped: Counter,
+    pub gaps: Counter,
+    pub delivered: Counter,
 }
 
 impl Metrics {
@@ -49,6 +51,16 @@ impl Metrics {
                 "dropped_messages_total",
                 "messages that found a full queue",
                 &["kind"],
+            )?,
+            gaps: meter.counter(
+                "gaps_total",
+                "times that gossip may have been lost on the way here, each followed by a look at who is ahead",
+                &["why"],
+            )?,
+            delivered: meter.counter(
+                "gossip_delivered_total",
+                "signed messages of a member, of those looked at, by the hub that handed them over",
+                &["from", "via"],
             )?,
         })
     }

@@ -15,7 +15,9 @@ use consilium_domain::block::{Block, CommitCertificate};
 use consilium_domain::genesis::{Genesis, Member, Params};
 use consilium_domain::tx::tx_id;
 use consilium_domain::{CanonError, Canonical, ChannelId, Clock, Digest, Height, OrgId, PublicKey};
-use consilium_ledger::{Applied, BlockError, CheckError, Ledger, ReadError, SigningKey, committee, state};
+use consilium_ledger::{
+    Applied, BlockError, CheckError, Ledger, ReadError, SignatureMemory, SigningKey, committee, state,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,6 +47,8 @@ pub enum NodeError {
 pub enum Event {
     /// Bytes of a member's agreement.
     Agreement(Vec<u8>),
+    /// Messages of the members may have been lost.
+    Missed,
     /// The mempool has grown.
     Pooled,
     /// A peer's answer to a sync request.
@@ -217,6 +221,7 @@ impl Node {
     fn happen(&mut self, event: Event) -> Result<(), NodeError> {
         match event {
             Event::Agreement(bytes) => self.step(Input::NetworkMessage(bytes)),
+            Event::Missed => self.step(Input::Missed),
             Event::Synced { peer, bytes } => self.step(Input::SyncResponse { peer, bytes }),
             Event::Pooled => {
                 self.metrics.mempool.set(&[], self.pool.lock().len() as f64);
@@ -494,7 +499,9 @@ impl Node {
         self.members = members.to_vec();
         let all = self.pool.lock().all();
         let txs: Vec<&[u8]> = all.iter().map(|(_, tx)| tx.as_slice()).collect();
-        for ((id, _), verdict) in all.iter().zip(self.chain.view()?.ledger()?.check_txs(&txs)) {
+        for ((id, _), verdict) in
+            all.iter().zip(self.chain.view()?.ledger()?.check_txs(&txs, &mut SignatureMemory::default()))
+        {
             match verdict {
                 Ok(()) => {}
                 Err(CheckError::Read(error)) => return Err(error.into()),

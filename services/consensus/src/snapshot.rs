@@ -74,6 +74,11 @@ impl Snapshots {
         all
     }
 
+    /// Height of the oldest one that is offered.
+    pub fn oldest(&self) -> Option<u64> {
+        self.heights().first().copied()
+    }
+
     /// Writes the snapshot of the state that `view` shows, whole or not at all, and deletes old ones.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod consortium {
     use consilium_contracts::v1::submit_response::Status;
     use consilium_contracts::v1::{
         CommittedTx, FindRequest, FindResponse, HeadRequest, HeadResponse, SubmitRequest, SubmitResponse,
+        TileRequest, TileResponse,
     };
     use consilium_contracts::{Message, Participant};
     use consilium_domain::block::{CommitCertificate, CommitSignature, Precommit};
@@ -198,9 +199,7 @@ mod consortium {
         }
 
         pub async fn commit(&self, i: usize, tx: Vec<u8>) -> CommittedTx {
-            let subject = self.clients[i].as_ref().unwrap().1.subjects.consensus_submit();
-            let response: SubmitResponse =
-                self.ask(i, &subject, &SubmitRequest { tx, wait_ms: 50_000 }).await;
+            let response = self.submit(i, tx).await;
             assert_eq!(response.status(), Status::Committed, "{:?}", response.failure);
             response.committed.unwrap()
         }
@@ -217,11 +216,34 @@ mod consortium {
             kit.shutdown.drained(Duration::from_secs(5)).await;
         }
 
-        pub async fn has(&self, i: usize, tx: &[u8]) -> bool {
+        pub async fn find(&self, i: usize, tx: &[u8]) -> FindResponse {
             let subject = self.clients[i].as_ref().unwrap().1.subjects.consensus_find();
-            let request = FindRequest { tx_id: tx_id(tx).0.to_vec() };
-            let found: FindResponse = self.ask(i, &subject, &request).await;
-            found.committed.is_some()
+            self.ask(i, &subject, &FindRequest { tx_id: tx_id(tx).0.to_vec() }).await
+        }
+
+        pub async fn has(&self, i: usize, tx: &[u8]) -> bool {
+            self.find(i, tx).await.committed.is_some()
+        }
+
+        /// The chain of a node that does not run.
+        pub fn chain(&self, i: usize) -> Chain {
+            Chain::open(Arc::new(FjallKv::open(&self.data(i).join("kv")).unwrap()), &self.genesis, true)
+                .unwrap()
+        }
+
+        pub async fn tile(&self, i: usize, entries: bool, width: u32) -> Vec<u8> {
+            let (_, client) = self.clients[i].as_ref().unwrap();
+            let (common, clock) = (client.common.clone(), Arc::clone(&self.clock) as _);
+            let audit =
+                Kit::in_memory(&self.hub, Participant::Audit, common, clock, Entropy::system()).unwrap();
+            let request = TileRequest { level: 0, index: 0, width, entries };
+            let (subject, patience) = (audit.subjects.consensus_tile(), Duration::from_secs(60));
+            audit.bus.request_message::<_, TileResponse>(&subject, &request, patience).await.unwrap().tile
+        }
+
+        pub async fn submit(&self, i: usize, tx: Vec<u8>) -> SubmitResponse {
+            let subject = self.clients[i].as_ref().unwrap().1.subjects.consensus_submit();
+            self.ask(i, &subject, &SubmitRequest { tx, wait_ms: 50_000 }).await
         }
 
         pub async fn reach(&self, i: usize, height: u64) {
@@ -245,7 +267,13 @@ mod consortium {
     }
 }
 
+use consilium_consensus::aftermath::{Aftermath, Decided};
 use consilium_consensus::backup::restore;
+use consilium_consensus::prune::Keep;
+use consilium_consensus::snapshot::Snapshots;
+use consilium_contracts::v1::submit_response::Status;
+use consilium_domain::Canonical;
+use consilium_domain::block::{Block, CommitCertificate};
 use consilium_domain::receipt::TxProof;
 use consortium::{Consortium, FOUNDERS, org, vote};
 
@@ -308,4 +336,100 @@ async fn a_node_out_of_a_backup_takes_part_again_once_it_cannot_contradict_itsel
     let proof = TxProof::try_from(net.commit(RESTORED, vote(RESTORED, "restored", 1)).await).unwrap();
     assert!(proof.certificate.signatures.iter().any(|s| usize::from(s.validator) == RESTORED));
     assert!(net.has(RESTORED, &vote(0, "before all changes", 1)).await, "with the blocks of the backup");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_have_deleted_old_blocks_prove_what_they_promise_and_let_others_join() {
+    let mut net = Consortium::new("prune");
+    std::fs::remove_dir_all(net.data(FOUNDERS)).unwrap();
+    let (old, block) = (vote(0, "before all changes", 1), 5);
+    // What its sender was given at the time.
+    let receipt = net.chain(0).view().unwrap().find(&consilium_domain::tx::tx_id(&old)).unwrap().unwrap();
+    assert_eq!(receipt.header.height.0, block);
+
+    // Without a snapshot to join by, nothing goes.
+    let chain = net.chain(0);
+    let nowhere = Snapshots::new(&net.folder.join("nowhere"));
+    assert!(!Keep::new(Some(50), nowhere).step(&chain, 700).unwrap());
+    assert!(!Keep::new(None, Snapshots::new(&net.data(0))).step(&chain, 700).unwrap());
+    assert_eq!(chain.kept_from().unwrap(), Some(1));
+    drop(chain);
+    for i in 0..FOUNDERS {
+        let chain = std::sync::Arc::new(net.chain(i));
+        // 650 might go, but whoever loads the snapshot of 600 asks for the blocks from there on.
+        let keep = Keep::new(Some(50), Snapshots::new(&net.data(i)));
+        if i == 0 {
+            // The thread that follows decisions does it.
+            let (body, certificate) = {
+                let view = chain.view().unwrap();
+                (view.block_bytes(700).unwrap().unwrap(), view.certificate_bytes(700).unwrap().unwrap())
+            };
+            let block = Block::from_canonical(&body).unwrap();
+            let certificate = CommitCertificate::from_canonical(&certificate).unwrap();
+            let aftermath = Aftermath::start(std::sync::Arc::clone(&chain), keep).unwrap();
+            aftermath.of(Decided { block, certificate, waiting: Vec::new() });
+            let gone = || chain.view().unwrap().block_bytes(599).unwrap().is_none();
+            for _ in 0..600 {
+                if gone() {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+            assert!(gone(), "the thread has deleted nothing");
+        } else {
+            while keep.step(&chain, 700).unwrap() {}
+        }
+        let view = chain.view().unwrap();
+        let there: Vec<u64> = (1..=700).filter(|h| view.block_bytes(*h).unwrap().is_some()).collect();
+        // The motions' blocks stay.
+        assert_eq!(there, [10, 200].into_iter().chain(600..=700).collect::<Vec<_>>());
+        for height in 1..=700 {
+            assert_eq!(view.certificate_bytes(height).unwrap().is_some(), there.contains(&height));
+        }
+        // Not looked through again after a restart.
+        assert_eq!(chain.kept_from().unwrap(), Some(600));
+        chain.persist().unwrap();
+        // The thread lets go of the chain once its door has closed.
+        let mut chain = Some(chain);
+        while let Err(held) = std::sync::Arc::try_unwrap(chain.take().unwrap()) {
+            chain = Some(held);
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    for i in 0..FOUNDERS {
+        net.start(i);
+    }
+    net.reach(0, 702).await;
+    // The receipt needs nobody.
+    let offline = consilium_ledger::receipt::verify_header(
+        &net.genesis,
+        &receipt.header,
+        &receipt.certificate,
+        &receipt.validator_changes,
+    );
+    assert!(offline.is_ok());
+    // A new one is not to be had here, and whoever asks is told so; nor does the transaction count twice.
+    let found = net.find(0, &old).await;
+    let failure = found.failure.unwrap();
+    assert!(found.committed.is_none() && failure.code == "deleted");
+    assert!(failure.text.contains("block 5") && failure.text.contains("ask a member"), "{}", failure.text);
+    let again = net.submit(0, old.clone()).await;
+    assert_eq!((again.status(), again.failure.unwrap().code.as_str()), (Status::Refused, "deleted"));
+    // The log's hashes are whole, its oldest entries are not here.
+    assert_eq!(net.tile(0, false, 3).await.len(), 3 * 32);
+    assert!(net.tile(0, true, 3).await.is_empty());
+
+    net.start(FOUNDERS);
+    let height = net.height(0).await;
+    net.reach(FOUNDERS, height + 5).await;
+    let proof = net.commit(FOUNDERS, vote(FOUNDERS, "after all changes", 1)).await;
+    let proof = TxProof::try_from(proof).unwrap();
+    let members = consilium_ledger::receipt::verify_header(
+        &net.genesis,
+        &proof.header,
+        &proof.certificate,
+        &proof.validator_changes,
+    );
+    assert!(members.unwrap().iter().any(|m| m.organisation == org(FOUNDERS)), "the chain of sets is whole");
 }

@@ -43,8 +43,8 @@ fn a_proof_of_one_kind_is_none_of_another_and_a_changed_one_is_refused() {
         assert!(!reason.is_empty());
         reason
     };
-    refused("receipt.json", "consilium-receipt/2", "consilium-state-proof/2");
-    assert!(refused("receipt.json", "consilium-receipt/2", "consilium-receipt/1").contains("unknown format"));
+    refused("receipt.json", "consilium-receipt/3", "consilium-state-proof/2");
+    assert!(refused("receipt.json", "consilium-receipt/3", "consilium-receipt/1").contains("unknown format"));
     refused("receipt.json", "Example", "Mallory");
     refused("sample.json", "\"index\": 421", "\"index\": 422");
     refused("audit.json", "hospital-02", "hospital-01");

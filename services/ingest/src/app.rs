@@ -10,11 +10,12 @@ use crate::sealing::{Binding, ClassKeys};
 use consilium_abe::envelope::{RecordKey, open_record, unwrap_dek};
 use consilium_abe::transit::TransitKey;
 use consilium_domain::genesis::{Genesis, Member};
+use consilium_domain::tx::UnsignedTx;
 use consilium_domain::{ChannelId, Clock, Digest, OrgId, Timestamp};
 use consilium_fhir::Schema;
 use consilium_fhir::tape;
 use consilium_ledger::SigningKey;
-use consilium_runtime::{Counter, Entropy, Followed, Histogram};
+use consilium_runtime::{Counter, Entropy, Followed, Gather, Histogram};
 use consilium_store::sql::consents::Consents;
 use consilium_store::sql::outbox::Outbox;
 use consilium_store::sql::records::{Records, StoredRecord};
@@ -31,7 +32,9 @@ pub struct App {
     /// As the ledger has them now; those of the genesis are the first.
     pub members: Followed<Vec<Member>>,
     pub genesis_digest: Digest,
-    pub key: SigningKey,
+    pub key: Arc<SigningKey>,
+    /// Where batches that come in at nearly the same time meet to be signed together.
+    pub signer: Gather<UnsignedTx, Vec<u8>>,
     /// Opens what other organisations seal to that key.
     pub transit: TransitKey,
     pub blind: Blind,
@@ -64,6 +67,7 @@ pub struct Metrics {
     pub requests: Histogram,
     pub records: Counter,
     pub decisions: Counter,
+    pub repeated: Counter,
 }
 
 impl App {

@@ -66,8 +66,10 @@ impl Event {
             Self::Search | Self::Decision | Self::Refusal => "E",
         }
     }
-    fn profile(self, patient: bool) -> Option<String> {
+    fn profile(self, patient: bool, entities: bool) -> Option<String> {
         let name = match self {
+            // Those profiles want what it was done to.
+            _ if !entities => return None,
             Self::Create => "Create",
             Self::Update => "Update",
             Self::Delete => "Delete",
@@ -221,7 +223,7 @@ impl Audit<'_> {
             }
         });
         if let Some(object) = resource.as_object_mut() {
-            if let Some(profile) = self.event.profile(!self.patients.is_empty()) {
+            if let Some(profile) = self.event.profile(!self.patients.is_empty(), !entities.is_empty()) {
                 object.insert("meta".to_owned(), json!({ "profile": [profile] }));
             }
             if let Some(reason) = &self.reason {

@@ -124,7 +124,7 @@ pub async fn commit(
     let (tx, expires) = match attested {
         Ok((statement, proof)) => {
             let expires = statement.expires.0;
-            (Some(sign_batch(app, statement, proof)), expires)
+            (Some(sign_batch(app, statement, proof).await?), expires)
         }
         Err(e) if app.acknowledge == Acknowledge::Stored && e.status.as_u16() == 503 => {
             tracing::warn!(cause = %e, "no attestations now: stored as unproven");
@@ -305,9 +305,10 @@ pub async fn note_committed(
 }
 
 /// The signed transaction of an attested batch.
-pub fn sign_batch(app: &App, statement: Statement, proof: InteropProof) -> Vec<u8> {
+pub async fn sign_batch(app: &App, statement: Statement, proof: InteropProof) -> Result<Vec<u8>, ApiError> {
     let body = TxBody::Batch(Batch { statement, proof });
-    app.key.sign_tx(&app.channel, UnsignedTx { sender: app.organisation.clone(), body }).to_canonical()
+    let signed = app.signer.add(UnsignedTx { sender: app.organisation.clone(), body }).await;
+    signed.ok_or_else(|| ApiError::internal("a batch could not be signed"))
 }
 
 /// Seals a record under its class.

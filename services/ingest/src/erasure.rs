@@ -55,7 +55,9 @@ fn sign(app: &App, erasure: Erasure) -> Vec<u8> {
 /// One attempt to bring an erasure to the ledger. Exactly one transaction gets there: the numbered one is kept before
 /// it is sent, and it is numbered anew only when its number belongs to another.
 pub async fn deliver(app: &App, waiting: &Entry, tx: &[u8]) -> Result<(), ApiError> {
-    if app.peers.find(&tx_id(tx)).await?.committed.is_some() {
+    let found = app.peers.find(&tx_id(tx)).await?;
+    // The block may be gone; the erasure is on the ledger all the same.
+    if found.committed.is_some() || found.failure.is_some_and(|f| f.code == "deleted") {
         return app.outbox.remove(&waiting.key).await.map_err(ApiError::from);
     }
     let decoded = Tx::from_canonical(tx).map_err(ApiError::internal)?;

@@ -35,46 +35,54 @@ pub const WINDOW: Duration = Duration::from_secs(30);
 /// Most records of one answer.
 const MAX_RECORDS: u32 = 200;
 
-/// Answers one request of another organisation.
-pub async fn answer(app: Arc<App>, request: ExchangeRequest) -> ExchangeResponse {
-    match open(&app, &request.envelope).await {
-        Err(failure) => ExchangeResponse { envelope: Vec::new(), failure: Some(failure) },
-        Ok(sealed) => {
-            let answer = match decided(&app, &sealed).await {
-                Ok(answer) => answer,
-                Err(error) => ExchangeAnswer {
-                    status: u32::from(error.status.as_u16()),
-                    outcome: error.body(),
-                    records: Vec::new(),
-                    decided_at: 0,
-                },
-            };
-            let content = answer.encode_to_vec();
-            let payload = match app.seal_payload(&sealed.sender, &sealed.subject, &sealed.nonce, &content) {
-                Ok(payload) => payload,
-                Err(error) => {
-                    tracing::error!(cause = %error, "an answer could not be sealed");
-                    let failure = Failure::new("unavailable", "the answer could not be sealed");
-                    return ExchangeResponse { envelope: Vec::new(), failure: Some(failure) };
-                }
-            };
-            let reply = Sealed {
-                sender: app.organisation.clone(),
-                recipient: sealed.sender,
-                subject: sealed.subject,
-                height: Height(answer.decided_at),
-                time: app.now(),
-                nonce: sealed.nonce,
-                payload,
-            };
-            let envelope = envelope::seal(&app.key, &app.channel, reply).to_canonical();
-            ExchangeResponse { envelope, failure: None }
-        }
-    }
+/// Answers one request of another organisation; nothing for one that was seen before. A second copy, which came over
+/// another hub, is in good hands at another replica, and a refusal would race its answer; a replay gets nothing.
+pub async fn answer(app: Arc<App>, request: ExchangeRequest) -> Option<ExchangeResponse> {
+    let opened = match open(&app, &request.envelope).await {
+        Ok(opened) => opened,
+        Err(failure) => return Some(ExchangeResponse { envelope: Vec::new(), failure: Some(failure) }),
+    };
+    let Some(sealed) = opened else {
+        app.metrics.repeated.inc(&[]);
+        return None;
+    };
+    Some(respond(&app, sealed).await)
 }
 
-/// Checks signature, recipient, subject, time and that the message is new.
-async fn open(app: &App, bytes: &[u8]) -> Result<Sealed, Failure> {
+async fn respond(app: &App, sealed: Sealed) -> ExchangeResponse {
+    let answer = match decided(app, &sealed).await {
+        Ok(answer) => answer,
+        Err(error) => ExchangeAnswer {
+            status: u32::from(error.status.as_u16()),
+            outcome: error.body(),
+            records: Vec::new(),
+            decided_at: 0,
+        },
+    };
+    let content = answer.encode_to_vec();
+    let payload = match app.seal_payload(&sealed.sender, &sealed.subject, &sealed.nonce, &content) {
+        Ok(payload) => payload,
+        Err(error) => {
+            tracing::error!(cause = %error, "an answer could not be sealed");
+            let failure = Failure::new("unavailable", "the answer could not be sealed");
+            return ExchangeResponse { envelope: Vec::new(), failure: Some(failure) };
+        }
+    };
+    let reply = Sealed {
+        sender: app.organisation.clone(),
+        recipient: sealed.sender,
+        subject: sealed.subject,
+        height: Height(answer.decided_at),
+        time: app.now(),
+        nonce: sealed.nonce,
+        payload,
+    };
+    let envelope = envelope::seal(&app.key, &app.channel, reply).to_canonical();
+    ExchangeResponse { envelope, failure: None }
+}
+
+/// Checks signature, recipient, subject and time; nothing for a message that was seen before.
+async fn open(app: &App, bytes: &[u8]) -> Result<Option<Sealed>, Failure> {
     // Details stay in our log: a forger learns nothing from us.
     let refuse = |why: String| {
         tracing::warn!(why, "an exchange request was refused");
@@ -97,8 +105,8 @@ async fn open(app: &App, bytes: &[u8]) -> Result<Sealed, Failure> {
     let once = app.blind.once("exchange", sealed.sender.as_str(), &sealed.nonce.to_hex());
     let keep = app.now().plus(WINDOW * 3).0;
     match app.seen.first_use(&once, keep).await {
-        Ok(true) => Ok(sealed),
-        Ok(false) => Err(refuse("the message was seen before".to_owned())),
+        Ok(true) => Ok(Some(sealed)),
+        Ok(false) => Ok(None),
         Err(error) => Err(refuse(error.to_string())),
     }
 }

@@ -18,7 +18,6 @@ mod exchange;
 mod http;
 mod issuer;
 mod leaves;
-mod members;
 mod peers;
 mod resource;
 mod scope;
@@ -38,10 +37,13 @@ use blind::Blind;
 use config::Config;
 use consilium_abe::transit::TransitKey;
 use consilium_contracts::v1::ExchangeRequest;
+use consilium_domain::Canonical;
 use consilium_domain::genesis::Genesis;
 use consilium_fhir::Schema;
-use consilium_ledger::{Role, SigningKey};
+use consilium_ledger::SigningKey;
 use consilium_runtime::config::read_secret;
+use consilium_runtime::gather::{COMPANY, Gather};
+use consilium_runtime::members::{self, Own};
 use consilium_runtime::{Kit, Profile, Service};
 use consilium_store::Sql;
 use consilium_store::sql::consents::Consents;
@@ -74,7 +76,7 @@ impl Service for Ingest {
         store.ready();
         let handler = Arc::clone(&app);
         kit.bus
-            .serve_messages(
+            .serve_some_messages(
                 &kit.subjects.ingest_exchange(),
                 Some("ingest"),
                 EXCHANGES,
@@ -194,10 +196,14 @@ async fn build(config: &Config, kit: &Kit) -> anyhow::Result<App> {
         "`ledger.genesis_file` is of another channel than `organisation.channel`"
     );
     let seed = key_of(&config.ledger.signing_key_file)?;
-    let (key, transit) = (SigningKey::from_seed(seed), TransitKey::from_seed(&seed));
-    let members = members::follow_from(&genesis, kit, Role::Ingest, &key.public())
-        .await
-        .context("`ledger.signing_key_file`")?;
+    let (key, transit) = (Arc::new(SigningKey::from_seed(seed)), TransitKey::from_seed(&seed));
+    let members = members::follow_from(
+        &genesis,
+        kit,
+        &Own { key: "ingest", is: &|member| member.ingest == key.public() },
+    )
+    .await
+    .context("`ledger.signing_key_file`")?;
     let blind = Blind::new(&key_of(&config.database.index_key_file)?).context("`database.index_key_file`")?;
     let url = match (&config.database.url, &config.database.url_file) {
         (Some(url), _) => url.clone(),
@@ -212,6 +218,11 @@ async fn build(config: &Config, kit: &Kit) -> anyhow::Result<App> {
     let peers = Peers::new(kit.bus.clone(), kit.subjects.clone());
     let token_endpoint =
         config.auth.token_endpoint.clone().or_else(|| issuer.as_ref().map(|i| i.token_url.clone()));
+    let hand = (Arc::clone(&key), channel.clone());
+    let signer = Gather::new(Arc::clone(&kit.clock), COMPANY, move |all| {
+        let (key, channel) = &hand;
+        key.sign_txs(channel, all).iter().map(Canonical::to_canonical).collect()
+    });
     Ok(App {
         organisation,
         channel,
@@ -219,6 +230,7 @@ async fn build(config: &Config, kit: &Kit) -> anyhow::Result<App> {
         genesis,
         members,
         key,
+        signer,
         transit,
         blind,
         schema: Arc::new(schema),
@@ -255,6 +267,11 @@ async fn build(config: &Config, kit: &Kit) -> anyhow::Result<App> {
                 "decisions_total",
                 "decisions of the exchange by effect",
                 &["effect"],
+            )?,
+            repeated: kit.meter.counter(
+                "exchange_repeated_total",
+                "exchange requests seen before, left unanswered",
+                &[],
             )?,
         },
     })

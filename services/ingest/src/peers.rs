@@ -86,8 +86,9 @@ impl Peers {
     /// The members of the next block; `None` where the own node does not say.
     pub async fn members(&self) -> Option<Vec<Member>> {
         let subject = self.subjects.consensus_state();
-        let answer = self.bus.request_message(&subject, &crate::members::request(), QUICK).await.ok()?;
-        crate::members::read(&answer)
+        let answer: StateResponse =
+            self.bus.request_message(&subject, &StateRequest::members(), QUICK).await.ok()?;
+        answer.members()
     }
 
     /// A class key; `epoch` 0 = the current one, created with `policy` when there is none.

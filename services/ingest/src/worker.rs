@@ -10,6 +10,7 @@ use crate::withdraw::withdraw;
 use consilium_domain::tx::tx_id;
 use consilium_domain::{Digest, Timestamp};
 use consilium_store::sql::outbox::{Entry, Kind};
+use consilium_store::sql::records::Status;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,6 +110,9 @@ async fn refused(app: &App, entry: &Entry, code: &str) -> Result<(), ApiError> {
 /// Fetches attestations anew for a batch whose old ones are missing or can no longer enter a block.
 async fn again(app: &App, entry: &Entry) -> Result<(), ApiError> {
     let rows = app.records.of_batch(&entry.key).await?;
+    if rows.iter().any(|row| row.status == Status::Erased) {
+        return crate::withdraw::regroup(app, &entry.key, &rows).await;
+    }
     let mut prepared: Vec<Prepared> = Vec::with_capacity(rows.len());
     for row in rows {
         let (content, key) = app.open(&row).await?;
@@ -128,7 +132,7 @@ async fn again(app: &App, entry: &Entry) -> Result<(), ApiError> {
     }
     let (statement, proof) = commit::attest(app, entry.key, &prepared).await?;
     let expires = statement.expires.0;
-    let tx = commit::sign_batch(app, statement, proof);
+    let tx = commit::sign_batch(app, statement, proof).await?;
     app.outbox.replace(&entry.key, &tx, expires).await?;
     app.outbox.retry_at(&entry.key, Timestamp(0).0).await?;
     app.wake.notify_one();

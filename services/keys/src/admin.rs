@@ -123,6 +123,10 @@ async fn status(desk: web::Data<Desk>) -> HttpResponse {
         let post_quantum = office.worker.post_quantum();
         value.insert("post_quantum_lock".to_owned(), json!(post_quantum.is_on()));
         value.insert("post_quantum_key".to_owned(), json!(hex::encode(post_quantum.public_key())));
+        let authority = office.worker.authority();
+        value.insert("authority_key".to_owned(), json!(authority.listed().map(hex::encode)));
+        let held = authority.is_listed(&mut office.worker.entropy().rng());
+        value.insert("authority_key_held".to_owned(), json!(held));
         value.insert("attribute_epoch".to_owned(), json!(epoch::week(now)));
         value.insert("officers".to_owned(), json!(names));
         value.insert("motions".to_owned(), json!(office.motions.waiting(now).len()));

@@ -3,6 +3,7 @@
 use crate::envelope::{self, Envelopes};
 use crate::error::KeysError;
 use crate::post_quantum::{PostQuantum, Release};
+use crate::standing::Standing;
 use crate::vault::{Vault, VaultError};
 use consilium_abe::envelope::{ClassKey, unwrap_class_key, wrap_class_key};
 use consilium_abe::rand_core::CryptoRngCore;
@@ -10,14 +11,45 @@ use consilium_abe::{AbeError, AccessPolicy, KemContext, PublicKeys, Received, Se
 use consilium_domain::{CanonError, Canonical, ChannelId, Decoder, Digest, Encoder, OrgId};
 use zeroize::Zeroizing;
 
-/// First octets of a class header with one lock. 1 and 2 had an encapsulation for each class.
-const FORMAT: u16 = 3;
-/// First octets of a class header with the second, post-quantum lock.
-const LOCKED: u16 = 4;
+/// First octets of a class header, and how its envelope is written. 1 and 2 had an encapsulation for each class. 3 and 4
+/// are read, and written anew when their class is next asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// One lock, rows of 768 bytes.
+    Long = 3,
+    /// The second, post-quantum lock too.
+    LongLocked = 4,
+    /// One lock, rows of 480 bytes.
+    Compact = 5,
+    CompactLocked = 6,
+}
+
+impl Format {
+    const ALL: [Self; 4] = [Self::Long, Self::LongLocked, Self::Compact, Self::CompactLocked];
+
+    /// What is written.
+    fn current(post_quantum: &PostQuantum) -> Self {
+        if post_quantum.is_on() { Self::CompactLocked } else { Self::Compact }
+    }
+
+    fn is_locked(self) -> bool {
+        matches!(self, Self::LongLocked | Self::CompactLocked)
+    }
+
+    fn envelope(self, header: &[u8]) -> Result<Received, AbeError> {
+        match self {
+            Self::Long | Self::LongLocked => Received::from_bytes(header),
+            Self::Compact | Self::CompactLocked => Received::from_compact_bytes(header),
+        }
+    }
+}
+
 /// Organisations that a header may release to.
 const MAX_RELEASES: usize = 256;
-/// First octets of a class file. 2: with the attribute epoch of each header.
-const FILE_FORMAT: u16 = 2;
+/// First octets of a class file: with the attribute epoch and the keys of each header.
+const FILE_FORMAT: u16 = 3;
+/// Without the keys of each header.
+const OLD_FILE: u16 = 2;
 /// Most bytes of a wrapped class key.
 const MAX_WRAP: usize = 256;
 /// Epochs that a class file may hold.
@@ -74,17 +106,18 @@ pub fn wrap(
     rng: &mut dyn CryptoRngCore,
 ) -> Result<Vec<u8>, KeysError> {
     let context = envelope::context(&name.channel, &name.custodian)?;
-    let envelope = scene.envelopes.of(policy, scene.public_keys, &context, rng)?;
+    let policy = &scene.standing.restrict(policy)?;
+    let envelope = scene.envelopes.of(policy, scene.standing, &context, rng)?;
     let (header, secret) = (&envelope.header, &envelope.secret);
     let wrapping = name.wrap_context(epoch, policy);
     let mut out = Encoder::default();
     let wrapped = if scene.post_quantum.is_on() {
         let context = name.kem_context(epoch)?;
         let (releases, secret) = scene.post_quantum.lock(&context, (header, policy), secret, rng)?;
-        out.u16(LOCKED).bytes(header).list(&releases);
+        out.u16(Format::CompactLocked as u16).bytes(header).list(&releases);
         wrap_class_key(&secret, &wrapping, key, rng)?
     } else {
-        out.u16(FORMAT).bytes(header);
+        out.u16(Format::Compact as u16).bytes(header);
         wrap_class_key(secret, &wrapping, key, rng)?
     };
     out.bytes(&wrapped);
@@ -105,21 +138,20 @@ impl ClassHeader {
     pub fn decode(bytes: &[u8]) -> Result<Self, KeysError> {
         let not_one = |_: CanonError| KeysError::Invalid {
             field: "header",
-            rule: "is no class header of format 3 or 4",
+            rule: "is no class header of format 3 to 6",
         };
         let mut input = Decoder::new(bytes);
         let format = input.u16("format").map_err(not_one)?;
-        if ![FORMAT, LOCKED].contains(&format) {
-            return Err(not_one(CanonError::NotCanonical("format")));
-        }
+        let format = Format::ALL.into_iter().find(|known| *known as u16 == format);
+        let format = format.ok_or_else(|| not_one(CanonError::NotCanonical("format")))?;
         let header = input.bytes(kem::MAX_HEADER, "header").map_err(not_one)?.to_vec();
-        let releases = match format {
-            LOCKED => Some(input.list(MAX_RELEASES, "releases").map_err(not_one)?),
-            _ => None,
+        let releases = match format.is_locked() {
+            true => Some(input.list(MAX_RELEASES, "releases").map_err(not_one)?),
+            false => None,
         };
         let wrapped = input.bytes(MAX_WRAP, "wrapped key").map_err(not_one)?.to_vec();
         input.finish().map_err(not_one)?;
-        Ok(Self { envelope: Received::from_bytes(&header)?, header, releases, wrapped })
+        Ok(Self { envelope: format.envelope(&header)?, header, releases, wrapped })
     }
 
     pub fn policy(&self) -> &AccessPolicy {
@@ -176,13 +208,36 @@ pub struct Epoch {
     pub policy: String,
     /// The attribute epoch that the header names for every attribute without one.
     pub attribute_epoch: String,
+    /// [`Standing::digest`] of what the header was made with.
+    pub made_with: Digest,
     pub header: Vec<u8>,
+}
+
+/// An epoch of a file of format 2. What its header was made with is not known, so it is made anew when it is asked for.
+struct OldEpoch(Epoch);
+
+impl Canonical for OldEpoch {
+    fn encode(&self, out: &mut Encoder) {
+        let epoch = &self.0;
+        out.u64(epoch.number).bytes(&epoch.key).str(&epoch.policy).str(&epoch.attribute_epoch);
+        out.bytes(&epoch.header);
+    }
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, CanonError> {
+        Ok(Self(Epoch {
+            number: input.u64("epoch")?,
+            key: Zeroizing::new(input.bytes(32, "class key")?.to_vec()),
+            policy: input.str(MAX_POLICY, "policy")?.to_owned(),
+            attribute_epoch: input.str(32, "attribute epoch")?.to_owned(),
+            made_with: Digest([0; 32]),
+            header: input.bytes(consilium_abe::envelope::MAX_FILE, "header")?.to_vec(),
+        }))
+    }
 }
 
 impl Canonical for Epoch {
     fn encode(&self, out: &mut Encoder) {
         out.u64(self.number).bytes(&self.key).str(&self.policy).str(&self.attribute_epoch);
-        out.bytes(&self.header);
+        out.value(&self.made_with).bytes(&self.header);
     }
     fn decode(input: &mut Decoder<'_>) -> Result<Self, CanonError> {
         Ok(Self {
@@ -190,6 +245,7 @@ impl Canonical for Epoch {
             key: Zeroizing::new(input.bytes(32, "class key")?.to_vec()),
             policy: input.str(MAX_POLICY, "policy")?.to_owned(),
             attribute_epoch: input.str(32, "attribute epoch")?.to_owned(),
+            made_with: input.value()?,
             header: input.bytes(consilium_abe::envelope::MAX_FILE, "header")?.to_vec(),
         })
     }
@@ -206,6 +262,7 @@ impl Epoch {
     ) -> Result<(), KeysError> {
         let parsed = parse(policy)?.with_epoch(scene.attribute_epoch)?;
         self.header = wrap(name, self.number, &parsed, &self.class_key()?, scene, rng)?;
+        self.made_with = scene.made_with(&parsed);
         policy.clone_into(&mut self.policy);
         scene.attribute_epoch.clone_into(&mut self.attribute_epoch);
         Ok(())
@@ -230,10 +287,14 @@ impl Class {
         let Some(bytes) = vault.read(&file)? else { return Ok(None) };
         let content = |cause| VaultError::Content { path: vault.path(&file), cause };
         let mut input = Decoder::new(&bytes);
-        if input.u16("format").map_err(content)? != FILE_FORMAT {
-            return Err(content(CanonError::NotCanonical("format")));
-        }
-        let epochs = input.list(MAX_EPOCHS, "epochs").map_err(content)?;
+        let epochs = match input.u16("format").map_err(content)? {
+            FILE_FORMAT => input.list(MAX_EPOCHS, "epochs").map_err(content)?,
+            OLD_FILE => {
+                let old: Vec<OldEpoch> = input.list(MAX_EPOCHS, "epochs").map_err(content)?;
+                old.into_iter().map(|epoch| epoch.0).collect()
+            }
+            _ => return Err(content(CanonError::NotCanonical("format"))),
+        };
         input.finish().map_err(content)?;
         Ok(Some(Self { epochs }))
     }
@@ -302,15 +363,16 @@ impl Class {
     ) -> Result<(), KeysError> {
         let number = self.epochs.last().map_or(1, |epoch| epoch.number.saturating_add(1));
         let key = Zeroizing::new(ClassKey::generate(rng).expose().to_vec());
-        let (policy_text, attribute_epoch) = (String::new(), String::new());
-        let mut epoch = Epoch { number, key, policy: policy_text, attribute_epoch, header: Vec::new() };
+        let (policy_text, attribute_epoch, made_with) = (String::new(), String::new(), Digest([0; 32]));
+        let mut epoch =
+            Epoch { number, key, policy: policy_text, attribute_epoch, made_with, header: Vec::new() };
         epoch.rewrap(name, policy, scene, rng)?;
         self.epochs.push(epoch);
         Ok(())
     }
 
     /// Brings the header of an epoch (0 = the current one) up to date, if it is not: attribute epochs move every
-    /// week, and a past epoch follows the policy of the current one, so that what was revoked since does not
+    /// week, members come and go and change their keys, and a past epoch follows the policy of the current one, so that what was revoked since does not
     /// open old records either. Whether there was something to do; then the class has to be stored.
     pub fn renew(
         &mut self,
@@ -325,9 +387,10 @@ impl Class {
             _ => self.epochs.iter_mut().find(|epoch| epoch.number == number),
         };
         let epoch = epoch.ok_or(KeysError::UnknownEpoch)?;
-        let format = if scene.post_quantum.is_on() { LOCKED } else { FORMAT };
+        let format = Format::current(scene.post_quantum) as u16;
         let formed = epoch.header.starts_with(&format.to_be_bytes());
-        if epoch.attribute_epoch == scene.attribute_epoch && epoch.policy == policy && formed {
+        let same = epoch.attribute_epoch == scene.attribute_epoch && epoch.policy == policy;
+        if same && formed && epoch.made_with == scene.made_with(&parse(&policy)?) {
             return Ok(false);
         }
         epoch.rewrap(name, &policy, scene, rng)?;
@@ -337,11 +400,17 @@ impl Class {
 
 /// What headers are made with at a moment.
 pub struct Wrapping<'a> {
-    pub public_keys: &'a PublicKeys,
+    pub standing: &'a Standing,
     pub envelopes: &'a Envelopes,
     pub post_quantum: &'a PostQuantum,
     /// As [`crate::epoch::week`] names it.
     pub attribute_epoch: &'a str,
+}
+
+impl Wrapping<'_> {
+    fn made_with(&self, policy: &AccessPolicy) -> Digest {
+        self.standing.digest(policy, Some(self.post_quantum))
+    }
 }
 
 fn parse(policy: &str) -> Result<AccessPolicy, KeysError> {

@@ -28,6 +28,9 @@ pub enum KeysError {
     Erased,
     #[error(transparent)]
     Seal(#[from] crate::seal::SealError),
+    /// What the authority's own key or the members' keys are wrong about.
+    #[error(transparent)]
+    Authority(#[from] crate::authority::AuthorityError),
     #[error("{0}")]
     Refused(String),
     #[error("a key operation was interrupted")]
@@ -44,14 +47,16 @@ impl KeysError {
             Self::UnknownClass | Self::UnknownEpoch => "not-found",
             Self::Denied => "denied",
             Self::RateLimited => "rate-limited",
-            Self::Vault(_) | Self::Interrupted => "unavailable",
+            Self::Vault(_) | Self::Authority(_) | Self::Interrupted => "unavailable",
         }
     }
 
     /// What the caller is told; what went wrong inside stays in the log.
     pub fn failure(&self) -> Failure {
         match self {
-            Self::Vault(_) | Self::Interrupted => Failure::new(self.code(), "the key store is not available"),
+            Self::Vault(_) | Self::Authority(_) | Self::Interrupted => {
+                Failure::new(self.code(), "the key store is not available")
+            }
             told => Failure::new(told.code(), told.to_string()),
         }
     }

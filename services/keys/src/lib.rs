@@ -23,6 +23,7 @@ mod open;
 pub mod people;
 pub mod post_quantum;
 pub mod seal;
+pub mod standing;
 pub mod vault;
 mod worker;
 
@@ -32,7 +33,8 @@ pub use worker::Worker;
 
 use admin::{Attempt, Desk};
 use anyhow::{Context, bail};
-use consilium_domain::genesis::Genesis;
+use consilium_domain::genesis::{Genesis, Member};
+use consilium_runtime::members::{self, Own};
 use consilium_runtime::{Check, Kit, Service};
 use office::Office;
 use seal::{Files, KeyFile, Seal, SealError, Unlocked};
@@ -53,6 +55,12 @@ impl Service for Keys {
 
     async fn run(config: Config, kit: Kit) -> anyhow::Result<()> {
         harden::process()?;
+        let locked = harden::lock_memory();
+        let gauge = kit.meter.gauge("memory_locked", "1 if no page gets to the swap device", &[])?;
+        gauge.set(&[], f64::from(u8::from(locked.is_ok())));
+        if let Err(reason) = locked {
+            tracing::warn!(%reason, "keys in memory may get to the swap device");
+        }
         let check = kit.health.check("vault");
         let genesis = std::fs::read(&config.keys.genesis_file).with_context(|| {
             format!("cannot read `keys.genesis_file` {}", config.keys.genesis_file.display())
@@ -124,7 +132,11 @@ fn open(
         tracing::info!(files = moved, "the vault was sealed anew under its next master key");
     }
     let officers = motion::officers(&vault, &config.officers, rng)?;
-    let worker = Arc::new(Worker::start(config, kit, vault, genesis)?);
+    let held = authority::Held::load(&vault)?;
+    let is = |member: &Member| held.is_of(member, kit.subjects.channel(), &mut kit.entropy.rng());
+    let own = Own { key: "authority", is: &is };
+    let members = tokio::runtime::Handle::current().block_on(members::follow_from(genesis, kit, &own))?;
+    let worker = Arc::new(Worker::start(config, kit, vault, (genesis, members))?);
     let recorder = audit::Recorder::start(worker.vault(), kit)?;
     let event = worker.scene().unsealed(seal.method(), &officers);
     let office = Office::new(worker, recorder.clone(), officers, files, (seal, unlocked.master));

@@ -37,6 +37,8 @@ pub enum Action {
     Reseal { seal: SealConfig },
     /// Makes a new master key and seals every file anew under it.
     RotateMaster {},
+    /// Makes the authority's next key and gives its public half. It is in force when the members' motion has named it.
+    RotateAuthority {},
     /// Gives the authority's secret key, sealed to an Ed25519 key.
     Export { recipient: PublicKey },
     /// Destroys the keys of classes. The ground goes to the ledger.
@@ -56,6 +58,7 @@ impl Action {
             Self::Register { .. } => "register",
             Self::Reseal { .. } => "reseal",
             Self::RotateMaster {} => "rotate-master",
+            Self::RotateAuthority {} => "rotate-authority",
             Self::Export { .. } => "export",
             Self::Destroy { .. } => "destroy",
             Self::GuardiansSplit { .. } => "guardians-split",
@@ -81,6 +84,7 @@ impl Action {
             Self::Register { subject, .. } => subject.clone(),
             Self::Reseal { seal } => seal.method().to_owned(),
             Self::RotateMaster {} => "master key".to_owned(),
+            Self::RotateAuthority {} => "authority key".to_owned(),
             Self::Export { recipient } => format!("authority key to {recipient}"),
             Self::Destroy { scope, classes, .. } => {
                 format!("{} of {} classes", scope.as_str(), classes.len())
@@ -241,6 +245,7 @@ impl Office {
                 keeper.master = master;
                 Ok(json!({"files_sealed_anew": moved}))
             }
+            Action::RotateAuthority {} => Ok(json!({"authority": hex::encode(worker.prepare_authority()?)})),
             Action::Export { recipient } => {
                 let context = officers::export_context(worker.channel(), worker.organisation());
                 let secret = worker.authority().secret_bytes();

@@ -1,6 +1,6 @@
 //! Opening another custodian's class header for one of our own people.
 
-use crate::authority::Authority;
+use crate::authority::{Authority, Standings};
 use crate::bounded::Bounded;
 use crate::class::{ClassHeader, ClassName};
 use crate::config::Limits;
@@ -8,6 +8,7 @@ use crate::error::KeysError;
 use crate::limit::Limit;
 use crate::people::{Admitted, People};
 use crate::post_quantum::PostQuantum;
+use crate::standing::Standing;
 use consilium_abe::rand_core::CryptoRngCore;
 use consilium_abe::{Attribute, Gid, Secret32};
 use consilium_contracts::v1::OpenRequest;
@@ -42,7 +43,6 @@ struct Shared {
 /// the pairings of an envelope are the cost.
 pub(crate) struct Opener {
     channel: ChannelId,
-    members: BTreeSet<OrgId>,
     reject: Secret32,
     limit: Mutex<Limit>,
     opened: Mutex<Bounded<Place, Zeroizing<[u8; 32]>>>,
@@ -56,15 +56,9 @@ pub(crate) struct Opened {
 }
 
 impl Opener {
-    pub(crate) fn new(
-        channel: ChannelId,
-        members: BTreeSet<OrgId>,
-        reject: Secret32,
-        limits: &Limits,
-    ) -> Self {
+    pub(crate) fn new(channel: ChannelId, reject: Secret32, limits: &Limits) -> Self {
         Self {
             channel,
-            members,
             reject,
             limit: Mutex::new(Limit::new(limits.opens_per_minute)),
             opened: Mutex::new(Bounded::new(limits.cache_entries, limits.cache_time())),
@@ -88,9 +82,10 @@ impl Opener {
         if !self.limit.lock().unwrap_or_else(PoisonError::into_inner).take(gid.as_str(), now) {
             return Err(KeysError::RateLimited);
         }
+        let Standings { now: standing, before } = authority.standings();
         let custodian = OrgId::new(request.custodian.as_str())
             .ok()
-            .filter(|organisation| self.members.contains(organisation))
+            .filter(|organisation| standing.has(organisation))
             .ok_or(KeysError::Invalid { field: "custodian", rule: "must be a member of the channel" })?;
         let name = ClassName::new(&self.channel, &custodian, &request.class_id)?;
         let place = Place {
@@ -112,16 +107,28 @@ impl Opener {
             attributes: place.attributes.clone(),
         };
         let known = self.envelopes.lock().unwrap_or_else(PoisonError::into_inner).get(&shared, now).cloned();
-        let secret = match &known {
-            Some(secret) => Arc::clone(secret),
-            None => {
-                let keys = authority.issue(header.policy(), &place.gid, &place.attributes, epochs, rng);
-                let keys = keys.ok_or(KeysError::Denied)?;
-                let public_keys = authority.public_keys();
-                Arc::new(header.open_envelope(&name, public_keys, &place.gid, &keys, &self.reject)?)
-            }
+        let mut by = |standing: &Standing| {
+            let keys = authority.issue(standing, header.policy(), &place.gid, &place.attributes, epochs, rng);
+            let keys = keys.ok_or(KeysError::Denied)?;
+            let public_keys = standing.public_keys();
+            let secret = header.open_envelope(&name, public_keys, &place.gid, &keys, &self.reject)?;
+            Ok((header.class_key(&name, request.epoch, post_quantum, &secret)?, Arc::new(secret)))
         };
-        let key = header.class_key(&name, request.epoch, post_quantum, &secret)?;
+        let (key, secret) = match &known {
+            Some(secret) => {
+                (header.class_key(&name, request.epoch, post_quantum, secret)?, Arc::clone(secret))
+            }
+            // A header says nothing of the keys that it was made with, and custodians keep one for a minute: after a
+            // change of keys it may be one of the keys before.
+            None => by(&standing).or_else(|error: KeysError| match before {
+                Some(before)
+                    if before.digest(header.policy(), None) != standing.digest(header.policy(), None) =>
+                {
+                    by(&before)
+                }
+                _ => Err(error),
+            })?,
+        };
         if known.is_none() {
             // Only what has opened something is worth remembering.
             self.envelopes.lock().unwrap_or_else(PoisonError::into_inner).insert(shared, secret, now);

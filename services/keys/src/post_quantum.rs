@@ -18,6 +18,7 @@ use consilium_domain::genesis::Genesis;
 use consilium_domain::{CanonError, Canonical, Decoder, Encoder, OrgId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use thiserror::Error;
 
 /// Holds the organisation's own key.
@@ -44,7 +45,9 @@ pub enum PostQuantumError {
 pub struct PostQuantum {
     organisation: OrgId,
     own: DecapsulationKey,
-    members: BTreeMap<String, EncapsulationKey>,
+    /// Where the members' keys are, when the lock is on.
+    folder: Option<PathBuf>,
+    members: RwLock<BTreeMap<String, Arc<EncapsulationKey>>>,
 }
 
 /// The second secret for one organisation.
@@ -90,15 +93,43 @@ impl PostQuantum {
                 if member.organisation == *organisation && key.digest() != own.encapsulation_key().digest() {
                     return Err(PostQuantumError::Other(path));
                 }
-                members.insert(member.organisation.to_string(), key);
+                members.insert(member.organisation.to_string(), Arc::new(key));
             }
         }
-        Ok(Self { organisation: organisation.clone(), own, members })
+        let (organisation, folder) = (organisation.clone(), folder.map(Path::to_owned));
+        Ok(Self { organisation, own, folder, members: RwLock::new(members) })
     }
 
     /// Whether own classes get the second lock.
     pub fn is_on(&self) -> bool {
-        !self.members.is_empty()
+        self.folder.is_some()
+    }
+
+    /// The key of an organisation. That of a member who joined since is read as soon as its file is there; until then
+    /// what is locked does not open for its people.
+    pub fn key_of(&self, organisation: &str) -> Option<Arc<EncapsulationKey>> {
+        let folder = self.folder.as_deref()?;
+        let known = self.members.read().unwrap_or_else(PoisonError::into_inner).get(organisation).cloned();
+        if known.is_some() {
+            return known;
+        }
+        let organisation = OrgId::new(organisation).ok()?;
+        let path = folder.join(format!("{organisation}.pub"));
+        if !path.exists() {
+            return None;
+        }
+        match read(&path, &organisation) {
+            Ok(key) => {
+                let key = Arc::new(key);
+                let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+                members.insert(organisation.to_string(), Arc::clone(&key));
+                Some(key)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a member's post-quantum key cannot be used");
+                None
+            }
+        }
     }
 
     /// The own public key, for the other members.
@@ -119,9 +150,8 @@ impl PostQuantum {
         let mut releases = Vec::new();
         for authority in policy.authorities() {
             let organisation = authority.as_str().to_owned();
-            // The policy's authorities have public keys in the genesis, and every member of it has a key here.
-            let key = self.members.get(&organisation).ok_or(KeysError::Denied)?;
-            let sealed = custody.release(&self.own, context, header, (key, REQUEST), rng)?;
+            let Some(key) = self.key_of(&organisation) else { continue };
+            let sealed = custody.release(&self.own, context, header, (&key, REQUEST), rng)?;
             releases.push(Release { organisation, sealed });
         }
         Ok((releases, class_secret(abe, &second, context, header)))

@@ -11,15 +11,16 @@ use crate::error::KeysError;
 use crate::open::Opener;
 use crate::people::People;
 use crate::post_quantum::PostQuantum;
+use crate::standing::Standing;
 use crate::vault::Vault;
 use consilium_abe::rand_core::CryptoRngCore;
 use consilium_contracts::Message;
 use consilium_contracts::v1::{
     ClassRequest, ClassResponse, ErasedRequest, ErasedResponse, OpenRequest, OpenResponse, PolicyRequest,
 };
-use consilium_domain::genesis::Genesis;
+use consilium_domain::genesis::{Genesis, Member};
 use consilium_domain::{ChannelId, Clock, OrgId, Timestamp};
-use consilium_runtime::{Counter, Entropy, Histogram, Kit};
+use consilium_runtime::{Counter, Entropy, Followed, Histogram, Kit};
 use serde_json::Value;
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,22 +58,26 @@ pub struct Worker {
 
 impl Worker {
     /// Loads the authority and the people from an open vault. Blocks: call it on a blocking thread.
-    pub fn start(config: &Config, kit: &Kit, vault: Vault, genesis: &Genesis) -> anyhow::Result<Self> {
+    pub fn start(
+        config: &Config,
+        kit: &Kit,
+        vault: Vault,
+        (genesis, members): (&Genesis, Followed<Vec<Member>>),
+    ) -> anyhow::Result<Self> {
         let organisation = kit.subjects.organisation().clone();
         let channel = kit.subjects.channel().clone();
         let vault = Arc::new(vault);
         let rng = &mut kit.entropy.rng();
         erase::finish(&vault, (&channel, &organisation), rng)?;
-        let authority = Authority::load(&vault, genesis, &channel, &organisation, &config.mapping, rng)?;
+        let authority =
+            Authority::load(&vault, (genesis, members), &channel, &organisation, &config.mapping, rng)?;
         let people = People::load(&vault, &organisation, config.holders.registered_only)?;
         let folder = config.post_quantum.keys_dir.as_deref();
         let post_quantum = PostQuantum::load(&vault, folder, genesis, &organisation, rng)?;
         if !post_quantum.is_on() {
             tracing::warn!("`[post_quantum] keys_dir` is not set: class keys have no post-quantum lock");
         }
-        let members = genesis.members.iter().map(|member| member.organisation.clone()).collect();
-        let opener =
-            Opener::new(channel.clone(), members, vault.derive("implicit rejection"), &config.limits);
+        let opener = Opener::new(channel.clone(), vault.derive("implicit rejection"), &config.limits);
         let processors = std::thread::available_parallelism().map_or(2, NonZero::get);
         Ok(Self {
             channel,
@@ -120,12 +125,27 @@ impl Worker {
     }
 
     pub(crate) fn authority(&self) -> &Authority {
+        // Where it fails, the operation that needs it says so; this is for what does without.
+        if let Err(error) = self.authority.follow(&self.vault, &mut self.entropy.rng()) {
+            tracing::error!(%error, "the members' keys could not be taken up");
+        }
         &self.authority
     }
 
-    fn wrapping<'a>(&'a self, week: &'a str) -> Wrapping<'a> {
+    /// The members' keys as they are at this moment.
+    fn standing(&self) -> Result<Arc<Standing>, KeysError> {
+        self.authority.follow(&self.vault, &mut self.entropy.rng())?;
+        Ok(self.authority.now())
+    }
+
+    /// Makes the authority's next key; its public half.
+    pub fn prepare_authority(&self) -> Result<Vec<u8>, KeysError> {
+        Ok(self.authority.prepare(&self.vault, &mut self.entropy.rng())?)
+    }
+
+    fn wrapping<'a>(&'a self, standing: &'a Standing, week: &'a str) -> Wrapping<'a> {
         Wrapping {
-            public_keys: self.authority.public_keys(),
+            standing,
             envelopes: &self.envelopes,
             post_quantum: &self.post_quantum,
             attribute_epoch: week,
@@ -172,7 +192,8 @@ impl Worker {
         let _writer = self.lock(&name);
         let rng = &mut self.entropy.rng();
         let week = epoch::week(self.clock.now());
-        let wrapping = self.wrapping(&week);
+        let standing = self.standing()?;
+        let wrapping = self.wrapping(&standing, &week);
         let class = match Class::load(&self.vault, &name)? {
             Some(mut class) => {
                 if class.renew(&name, request.epoch, &wrapping, rng)? {
@@ -194,7 +215,8 @@ impl Worker {
         let _writer = self.lock(&name);
         let rng = &mut self.entropy.rng();
         let week = epoch::week(self.clock.now());
-        let wrapping = self.wrapping(&week);
+        let standing = self.standing()?;
+        let wrapping = self.wrapping(&standing, &week);
         let mut class = match Class::load(&self.vault, &name)? {
             Some(class) => class,
             None if erase::erased(&self.vault, &name)? => return Err(KeysError::Erased),
@@ -206,6 +228,7 @@ impl Worker {
 
     /// `keys.open`: a custodian's class key for one of our own people.
     pub fn open(&self, request: &OpenRequest) -> Result<OpenResponse, KeysError> {
+        self.standing()?;
         let (now, rng) = (self.clock.monotonic(), &mut self.entropy.rng());
         let epochs = epoch::accepted(self.clock.now(), self.overlap);
         let who = (&self.authority, &self.people, &self.post_quantum);

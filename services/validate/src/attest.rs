@@ -1,7 +1,7 @@
 //! Attestations: whether the records of a batch conform, as far as their projections show it.
 //!
-//! Nothing is remembered, and signing the same statement twice gives the same signature, so a repeated request is
-//! harmless. Epoch, expiry and committee are judged where they count, at the commit of the batch.
+//! Nothing is remembered, and a statement may be signed twice, so a repeated request is harmless. Statements of requests
+//! that come in at nearly the same time are signed together: ledger nodes check what they have in common once. Epoch, expiry and committee are judged where they count, at the commit of the batch.
 
 use crate::error::Refusal;
 use consilium_contracts::Message;
@@ -43,10 +43,10 @@ pub struct Attester {
     pub window: Duration,
 }
 
-/// A signed statement and what its verdict does not cover.
+/// A statement that is to be signed, and what its verdict does not cover.
 #[derive(Debug)]
-pub struct Attested {
-    pub attestation: Attestation,
+pub struct Judged {
+    pub statement: Statement,
     pub records: usize,
     /// Checks that could not be made, over all records.
     pub unevaluated: u64,
@@ -59,7 +59,7 @@ impl Attester {
     }
 
     /// Judges a custodian's batch. `envelope` holds the canonical bytes of its signed request.
-    pub fn attest(&self, envelope: &[u8], now: Timestamp) -> Result<Attested, Refusal> {
+    pub fn judge(&self, envelope: &[u8], now: Timestamp) -> Result<Judged, Refusal> {
         let envelope = Envelope::from_canonical(envelope).map_err(|_| Refusal::Malformed("envelope"))?;
         let members = self.members.get();
         let expect = Expect {
@@ -87,9 +87,13 @@ impl Attester {
             return Err(Refusal::RecordCount { claimed: statement.records, found: records });
         }
         let projections = self.read(&payload.projections, &statement)?;
-        let unevaluated = self.judge(&projections)?;
-        let attestation = self.key.attest(&self.genesis.channel, &self.organisation, &statement);
-        Ok(Attested { attestation, records, unevaluated })
+        let unevaluated = self.validate(&projections)?;
+        Ok(Judged { statement, records, unevaluated })
+    }
+
+    /// Signs what was judged, all of it together.
+    pub fn sign(&self, statements: &[Statement]) -> Vec<Attestation> {
+        self.key.attest_all(&self.genesis.channel, &self.organisation, statements)
     }
 
     /// The projections, once they are known to be those of the statement's root.
@@ -111,7 +115,7 @@ impl Attester {
     }
 
     /// Checks what is withheld and validates what is shown. Returns the number of checks that could not be made.
-    fn judge(&self, projections: &[Projection]) -> Result<u64, Refusal> {
+    fn validate(&self, projections: &[Projection]) -> Result<u64, Refusal> {
         let (mut all, mut unevaluated) = (Report::default(), 0_u64);
         for (record, projection) in projections.iter().enumerate() {
             let refused = |why| Refusal::Projection { record, why };

@@ -6,7 +6,6 @@ pub mod check;
 mod config;
 pub mod definitions;
 mod error;
-mod members;
 mod worker;
 
 pub use config::{Config, ValidateConfig};
@@ -16,7 +15,8 @@ use anyhow::{Context, bail};
 use attest::Attester;
 use consilium_domain::genesis::Genesis;
 use consilium_fhir::{Options, Validator};
-use consilium_ledger::{Role, SigningKey};
+use consilium_ledger::SigningKey;
+use consilium_runtime::members::{self, Own};
 use consilium_runtime::{Kit, Service, config::read_secret};
 use std::sync::Arc;
 
@@ -35,9 +35,13 @@ impl Service for Validate {
         for missing in schema.unresolved() {
             tracing::warn!(package = missing, "a package that the loaded ones build on is not loaded");
         }
-        let members = members::follow_from(&genesis, &kit, Role::Validate, &key.public())
-            .await
-            .context("`validate.signing_key_file`")?;
+        let members = members::follow_from(
+            &genesis,
+            &kit,
+            &Own { key: "validate", is: &|member| member.validate == key.public() },
+        )
+        .await
+        .context("`validate.signing_key_file`")?;
         let attester = Attester {
             validator: Validator::new(Arc::new(schema)),
             // Options change verdicts, so they are the same at every member: those of the release.

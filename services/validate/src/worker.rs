@@ -7,8 +7,10 @@ use crate::error::Refusal;
 use consilium_contracts::v1::{
     AttestRequest, AttestResponse, CheckRequest, CheckResponse, Failure, SchemaRequest, SchemaResponse,
 };
+use consilium_domain::interop::{Attestation, Statement};
 use consilium_domain::{Canonical, Clock};
 use consilium_fhir::schema::RULE_SET;
+use consilium_runtime::gather::{COMPANY, Gather};
 use consilium_runtime::{Answer, Counter, Histogram, Incoming, Kit, Meter, MeterError};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -45,7 +47,9 @@ impl Metrics {
 }
 
 struct Worker {
-    attester: Attester,
+    attester: Arc<Attester>,
+    /// Where judged statements meet to be signed.
+    signer: Gather<Statement, Attestation>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     cpu: Semaphore,
@@ -53,8 +57,11 @@ struct Worker {
 
 /// Serves until shutdown; returns once subscribed.
 pub async fn serve(attester: Attester, parallel: usize, kit: &Kit) -> anyhow::Result<()> {
+    let attester = Arc::new(attester);
+    let hand = Arc::clone(&attester);
     let worker = Arc::new(Worker {
         attester,
+        signer: Gather::new(Arc::clone(&kit.clock), COMPANY, move |all: Vec<Statement>| hand.sign(&all)),
         clock: Arc::clone(&kit.clock),
         metrics: Metrics::new(&kit.meter)?,
         cpu: Semaphore::new(parallel),
@@ -119,8 +126,15 @@ impl Worker {
         drop(incoming);
         let start = self.clock.monotonic();
         let now = self.clock.now();
-        let Some(judged) = self.on_cpu(move |w| w.attester.attest(&request.envelope, now)).await else {
+        let Some(judged) = self.on_cpu(move |w| w.attester.judge(&request.envelope, now)).await else {
             return Answer::Refused("internal");
+        };
+        let judged = match judged {
+            Ok(judged) => match self.signer.add(judged.statement).await {
+                Some(attestation) => Ok((attestation, judged.records, judged.unevaluated)),
+                None => return Answer::Refused("internal"),
+            },
+            Err(refusal) => Err(refusal),
         };
         let outcome = match &judged {
             Ok(_) => "attested",
@@ -129,14 +143,11 @@ impl Worker {
         self.metrics.attestations.inc(&[outcome]);
         self.metrics.attest_seconds.observe(&[outcome], self.clock.monotonic().saturating_sub(start));
         let response = match judged {
-            Ok(attested) => {
-                self.metrics.records.add(&[], attested.records as u64);
-                self.metrics.unevaluated.add(&[], attested.unevaluated);
-                AttestResponse {
-                    attestation: attested.attestation.to_canonical(),
-                    unevaluated: attested.unevaluated,
-                    ..AttestResponse::default()
-                }
+            Ok((attestation, records, unevaluated)) => {
+                self.metrics.records.add(&[], records as u64);
+                self.metrics.unevaluated.add(&[], unevaluated);
+                let attestation = attestation.to_canonical();
+                AttestResponse { attestation, unevaluated, ..AttestResponse::default() }
             }
             Err(refusal) => {
                 tracing::info!(code = refusal.code(), "an attestation is refused");

@@ -42,6 +42,7 @@ impl Trace {
                     format!("has built {height}/{round}")
                 }
                 Event::Input(Input::StartHeight { height, .. }) => format!("starts {height}"),
+                Event::Input(Input::Missed) => "may have missed messages".to_owned(),
             };
             self.note(time, node, &what);
         }

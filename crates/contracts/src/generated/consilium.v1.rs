@@ -141,9 +141,12 @@ pub struct FindRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FindResponse {
-    /// Absent: not committed as far as this node knows.
+    /// Absent: not committed as far as this node knows, unless `failure` says more.
     #[prost(message, optional, tag = "1")]
     pub committed: ::core::option::Option<CommittedTx>,
+    /// `deleted`: committed in a block that this node no longer has.
+    #[prost(message, optional, tag = "2")]
+    pub failure: ::core::option::Option<Failure>,
 }
 /// Read a key of the state tree after block `height`, with proof.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

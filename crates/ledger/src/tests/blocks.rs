@@ -76,7 +76,7 @@ fn one_invalid_transaction_makes_the_block_invalid() {
 fn a_forged_signature_is_seen_unless_this_node_has_verified_that_transaction() {
     let world = World::new(4);
     let mut tx = world.any_batch("x");
-    tx.signature.0[5] ^= 1;
+    tx.signed.signature.0[5] ^= 1;
     let bytes = tx.to_canonical();
     let build = |known: &dyn Fn(&Digest) -> bool| {
         world.ledger().build_block(&org(0), std::slice::from_ref(&bytes), world.now, known).unwrap()

@@ -9,7 +9,7 @@ use consilium_domain::block::{Block, CommitCertificate, CommitSignature, Precomm
 use consilium_domain::canon::Canonical;
 use consilium_domain::genesis::{Genesis, Member, Params};
 use consilium_domain::governance::{Action, Approval, Governance, Motion};
-use consilium_domain::interop::{InteropProof, Statement};
+use consilium_domain::interop::{Attestation, InteropProof, Statement};
 use consilium_domain::merkle::Inclusion;
 use consilium_domain::port::kv::{Pair, Write};
 use consilium_domain::receipt::{RECEIPT_FORMAT, Receipt, TxProof, ValidatorChange};
@@ -180,6 +180,23 @@ impl World {
             .sign_tx(self.channel(), UnsignedTx { sender, body: TxBody::Batch(Batch { statement, proof }) })
     }
 
+    /// Batches of one custodian, with attestations and signatures that were made together.
+    pub fn batches(&self, statements: &[Statement], attesters: &[usize]) -> Vec<Tx> {
+        let of = |i: &usize| {
+            let k = &self.keys[*i];
+            k.validate.attest_all(self.channel(), &k.organisation, statements)
+        };
+        let attested: Vec<Vec<Attestation>> = attesters.iter().map(of).collect();
+        let sender = &statements[0].custodian;
+        let unsigned = statements.iter().enumerate().map(|(i, statement)| {
+            let attestations = attested.iter().map(|all| all[i].clone()).collect();
+            let batch = Batch { statement: statement.clone(), proof: InteropProof { attestations } };
+            UnsignedTx { sender: sender.clone(), body: TxBody::Batch(batch) }
+        });
+        let keys = self.keys.iter().find(|k| k.organisation == *sender).unwrap();
+        keys.ingest.sign_txs(self.channel(), unsigned.collect())
+    }
+
     /// A valid batch of one record with this content.
     pub fn any_batch(&self, content: &str) -> Tx {
         let statement = self.statement(0, Digest::tagged("test/batch", content.as_bytes()), 1);
@@ -326,9 +343,10 @@ impl World {
         let statement = self.statement(1, commitment::batch_root(&records), 3);
         let neighbour = |name: &str| {
             let root = Digest::tagged("test/batch", format!("{name}{height}").as_bytes());
-            self.batch(self.statement(0, root, 1), attesters)
+            self.statement(1, root, 1)
         };
-        let txs = [neighbour("before"), self.batch(statement, attesters), neighbour("after")];
+        let (before, after) = (neighbour("before"), neighbour("after"));
+        let txs = self.batches(&[before, statement, after], attesters);
         let (block, _) = self.commit(&txs);
         let committed = commitment::commit("Patient", &leaves, &seeds[1]).unwrap();
         Receipt {

@@ -231,7 +231,7 @@ fn what_the_ledger_cannot_see_is_judged_by_two_thirds_and_stays_closed() {
     // Attestations of members are no findings of theirs.
     let mut tx = good;
     if let TxBody::Dispute(Dispute { fault: Fault::Judged { findings, .. }, .. }) = &mut tx.unsigned.body {
-        findings[0].signature = Signature([0; 64]);
+        findings[0].signed.signature = Signature([0; 64]);
     }
     let body = tx.unsigned.body.clone();
     assert_eq!(refused(&world, &world.sign(3, body)), TxError::BadApproval(org(0)));

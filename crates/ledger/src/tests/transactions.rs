@@ -1,6 +1,7 @@
 //! Each kind of transaction: what is accepted, what is refused and why.
 
 use super::fixture::{World, known_none, org, schema};
+use crate::bulk::SignatureMemory;
 use crate::check::{CheckError, TxError, check};
 use crate::interop::InteropError;
 use crate::sign::{Role, SigningKey};
@@ -8,7 +9,7 @@ use crate::state::{self, ConsentRecord};
 use consilium_domain::canon::Canonical;
 use consilium_domain::genesis::Params;
 use consilium_domain::merkle;
-use consilium_domain::tx::{AuditAnchor, MAX_TX, Tx, TxBody};
+use consilium_domain::tx::{AuditAnchor, Batch, MAX_TX, Tx, TxBody};
 use consilium_domain::{Digest, Height};
 use proptest::prelude::*;
 
@@ -103,7 +104,7 @@ fn attesters_are_distinct_sorted_members_who_signed_themselves() {
     let unsorted = world.batch(statement.clone(), &[1, 0, 2]);
     assert_eq!(refused(&world, &unsorted), TxError::Interop(InteropError::NotSorted));
     let mut borrowed = world.attest(&statement, &[0, 1, 2]);
-    borrowed.attestations[2].signature = borrowed.attestations[1].signature;
+    borrowed.attestations[2].signed = borrowed.attestations[1].signed.clone();
     let tx = world.sign(
         0,
         TxBody::Batch(consilium_domain::tx::Batch { statement: statement.clone(), proof: borrowed }),
@@ -113,6 +114,61 @@ fn attesters_are_distinct_sorted_members_who_signed_themselves() {
     stranger.attestations[2].attester = org(77);
     let tx = world.sign(0, TxBody::Batch(consilium_domain::tx::Batch { statement, proof: stranger }));
     assert_eq!(refused(&world, &tx), TxError::Interop(InteropError::NotMember(org(77))));
+}
+
+fn together(world: &World, roots: &[&str]) -> Vec<Tx> {
+    let statement = |root: &&str| world.statement(0, Digest::tagged("test/batch", root.as_bytes()), 1);
+    world.batches(&roots.iter().map(statement).collect::<Vec<_>>(), &[0, 1, 2])
+}
+
+#[test]
+fn what_was_signed_together_enters_one_by_one() {
+    let mut world = World::new(4);
+    let txs = together(&world, &["a", "b", "c", "d", "e"]);
+    txs.iter().for_each(|tx| accepted(&world, tx));
+    let bytes: Vec<Vec<u8>> = txs.iter().map(Canonical::to_canonical).collect();
+    let all: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+    let mut memory = SignatureMemory::default();
+    // Alone, all at once, and once more: the same verdict.
+    for group in [&all[..1], &all, &all] {
+        assert!(world.ledger().check_txs(group, &mut memory).iter().all(Result::is_ok));
+    }
+    world.commit(&[txs[3].clone(), txs[0].clone()]);
+    assert!(matches!(refused(&world, &txs[0]), TxError::DuplicateBatch(_)));
+    accepted(&world, &txs[1]);
+}
+
+#[test]
+fn nobody_else_can_give_a_signed_transaction_another_identity() {
+    let world = World::new(4);
+    let txs = together(&world, &["a", "b", "c"]);
+    let mut memory = SignatureMemory::default();
+    let mut check = |tx: &Tx| {
+        let bytes = tx.to_canonical();
+        let alone = world.ledger().check_tx(&bytes);
+        let verdict = world.ledger().check_txs(&[&bytes], &mut memory).remove(0);
+        assert_eq!(alone.is_ok(), verdict.is_ok());
+        verdict
+    };
+    for tx in &txs {
+        assert!(check(tx).is_ok());
+    }
+    // The last of three lies where the last of two would: the number is signed too.
+    let mut moved = txs[2].clone();
+    (moved.signed.place.0.index, moved.signed.place.0.size) = (1, 2);
+    assert_eq!(check(&moved), Err(TxError::BadSignature(Role::Ingest).into()));
+    let batch = |tx: &Tx| match &tx.unsigned.body {
+        TxBody::Batch(batch) => batch.clone(),
+        _ => panic!("no batch"),
+    };
+    // Signatures and places of one are none of another.
+    let mut borrowed = txs[0].clone();
+    borrowed.signed = txs[1].signed.clone();
+    assert_eq!(check(&borrowed), Err(TxError::BadSignature(Role::Ingest).into()));
+    let mut proof = batch(&txs[0]).proof;
+    proof.attestations[1].signed = batch(&txs[1]).proof.attestations[1].signed.clone();
+    let tx = world.sign(0, TxBody::Batch(Batch { proof, ..batch(&txs[0]) }));
+    assert_eq!(check(&tx), Err(TxError::Interop(InteropError::BadSignature(org(1))).into()));
 }
 
 #[test]

@@ -1,16 +1,13 @@
 //! The bus inside one process: same rules, no network. For simulations and for tests of services.
 
 use super::error::BusError;
-use super::message::{Headers, Listening, Raw, matches};
+use super::message::{Inlet, Raw, matches};
 use consilium_contracts::nats::MAX_PAYLOAD;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-
-/// Messages that may wait for a listener. The channel takes this memory only as it fills.
-const CAPACITY: usize = 65_536;
+use tokio::sync::oneshot;
 
 /// Connects the in-memory buses of any number of organisations.
 #[derive(Clone, Default)]
@@ -22,12 +19,13 @@ struct State {
     waiting: Mutex<BTreeMap<String, oneshot::Sender<Raw>>>,
     next: AtomicU64,
     dropped: AtomicU64,
+    twofold: AtomicBool,
 }
 
 struct Listener {
     pattern: String,
     queue: Option<String>,
-    sender: mpsc::Sender<Raw>,
+    inlet: Inlet,
 }
 
 /// Removes a request's reply subject when the request ends, however it ends.
@@ -52,11 +50,15 @@ impl MemoryHub {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    pub(super) fn subscribe(&self, pattern: &str, queue: Option<&str>) -> Listening {
-        let (sender, messages) = mpsc::channel(CAPACITY);
-        let listener = Listener { pattern: pattern.to_owned(), queue: queue.map(str::to_owned), sender };
+    /// From now on everything but answers is delivered twice, each time to whoever's turn it is: as between
+    /// organisations that are joined by two hubs.
+    pub fn deliver_twice(&self) {
+        self.0.twofold.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn subscribe(&self, pattern: &str, queue: Option<&str>, inlet: Inlet) {
+        let listener = Listener { pattern: pattern.to_owned(), queue: queue.map(str::to_owned), inlet };
         self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
-        Listening { messages, stop: None }
     }
 
     pub(super) fn publish(&self, message: Raw) -> Result<(), BusError> {
@@ -88,8 +90,16 @@ impl MemoryHub {
         if let Some(waiting) = waiting {
             return Ok(waiting.send(message).is_ok());
         }
+        let delivered = self.pass_on(&message);
+        if self.0.twofold.load(Ordering::Relaxed) {
+            self.pass_on(&message);
+        }
+        Ok(delivered)
+    }
+
+    fn pass_on(&self, message: &Raw) -> bool {
         let mut listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.retain(|l| !l.sender.is_closed());
+        listeners.retain(|l| !l.inlet.is_closed());
         let mut groups: BTreeMap<(&str, &str), Vec<&Listener>> = BTreeMap::new();
         let mut chosen: Vec<&Listener> = Vec::new();
         for listener in listeners.iter().filter(|l| matches(&l.pattern, &message.subject)) {
@@ -104,23 +114,16 @@ impl MemoryHub {
         }
         for listener in &chosen {
             // Like NATS, a listener that does not keep up loses messages; it never holds the sender back.
-            if listener.sender.try_send(message.clone()).is_err() {
+            if !listener.inlet.put(message.clone()) {
                 self.0.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
-        Ok(!chosen.is_empty())
+        !chosen.is_empty()
     }
 }
 
 impl std::fmt::Debug for MemoryHub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("MemoryHub")
-    }
-}
-
-impl Raw {
-    /// An empty answer that carries only headers.
-    pub(super) fn headers_only(subject: String, headers: Headers) -> Self {
-        Self { subject, reply: None, headers, payload: Vec::new() }
     }
 }

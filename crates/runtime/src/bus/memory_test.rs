@@ -78,7 +78,7 @@ async fn nobody_publishes_anothers_large_payload_as_its_own() {
     use super::message::Raw;
     let hub = MemoryHub::new();
     let [a, b, c] = ["a", "b", "c"].map(|org| kit(&hub, org, Consensus));
-    let mut gossip = c.bus.subscribe(&c.subjects.consensus_gossip_of_all(), None).await.unwrap();
+    let mut gossip = c.bus.subscribe_all(&c.subjects.consensus_gossip_of_all(), None).await.unwrap();
     let payload = vec![7; super::INLINE_LIMIT + 1];
     let (raw, _offer) = b.bus.outgoing(&b.subjects.consensus_gossip(), payload.clone()).unwrap();
     let (headers, offer) = (raw.headers.clone(), raw.payload.clone());
@@ -170,4 +170,74 @@ async fn what_does_not_decode_is_refused() {
         .unwrap();
     let refused = audit.bus.request(&subject, vec![0xff], SOON).await;
     assert_eq!(refused, Err(BusError::Remote("undecodable".to_owned())));
+}
+
+/// Two hubs: every request is answered once as far as its sender can tell, and handled once by each process.
+#[tokio::test]
+async fn copies_are_handled_once_and_answered_all() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let hub = MemoryHub::new();
+    hub.deliver_twice();
+    let (a, b) = (kit(&hub, "a", Ingest), kit(&hub, "b", Ingest));
+    let subject = b.subjects.ingest_exchange();
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&handled);
+    b.bus
+        .serve(&subject, Some("ingest"), 4, move |incoming: Incoming| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async move { incoming.payload.clone() }
+        })
+        .await
+        .unwrap();
+    for size in [1, super::INLINE_LIMIT + 1, 3_000_000] {
+        for _ in 0..5 {
+            let answer = a.bus.request(&subject, vec![7; size], SOON).await.unwrap();
+            assert!(answer == vec![7; size], "{size} bytes");
+        }
+    }
+    assert_eq!(handled.load(Ordering::SeqCst), 15);
+    assert_eq!(b.bus.0.metrics.copies.value(&["ingest.exchange"]), 15);
+    // The same payload again is another message.
+    let mut gossip = b.bus.subscribe(&b.subjects.consensus_committed(), None).await.unwrap();
+    let consensus = kit(&hub, "b", Consensus);
+    for _ in 0..3 {
+        consensus.bus.publish(&b.subjects.consensus_committed(), vec![1]).await.unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(tokio::time::timeout(SOON, gossip.next()).await.unwrap().unwrap().payload, [1]);
+    }
+    let more = tokio::time::timeout(Duration::from_millis(100), gossip.next()).await;
+    assert!(more.is_err(), "a copy was handed on");
+}
+
+/// A flood: what is lost is counted for the listener that lost it, and others lose nothing.
+#[tokio::test]
+async fn a_listener_that_does_not_keep_up_knows_what_it_lost() {
+    let hub = MemoryHub::new();
+    let [a, b] = ["a", "b"].map(|org| kit(&hub, org, Consensus));
+    let mut slow = b.bus.subscribe_all(&b.subjects.consensus_gossip_of_all(), None).await.unwrap();
+    let audit = kit(&hub, "a", Audit);
+    let mut other = audit.bus.subscribe(&a.subjects.consensus_committed(), None).await.unwrap();
+    let mut lost = slow.lost();
+    lost.mark_unchanged();
+    for _ in 0..super::queue::CAPACITY + 7 {
+        a.bus.publish(&a.subjects.consensus_gossip(), vec![1]).await.unwrap();
+    }
+    a.bus.publish(&a.subjects.consensus_committed(), vec![2]).await.unwrap();
+    tokio::time::timeout(SOON, lost.changed()).await.unwrap().unwrap();
+    assert_eq!(*lost.borrow_and_update(), 7);
+    assert_eq!(b.bus.0.metrics.slow.value(&["consensus.gossip"]), 7);
+    for _ in 0..super::queue::CAPACITY {
+        assert_eq!(slow.next().await.unwrap().payload, [1]);
+    }
+    a.bus.publish(&a.subjects.consensus_gossip(), vec![3]).await.unwrap();
+    assert_eq!(slow.next().await.unwrap().payload, [3], "what comes after the flood arrives");
+    assert_eq!(other.next().await.unwrap().payload, [2]);
+    assert_eq!(*other.lost().borrow(), 0);
+    // Large ones are bounded by their bytes.
+    let _ = lost.borrow_and_update();
+    for _ in 0..600 {
+        a.bus.publish(&a.subjects.consensus_gossip(), vec![0; super::INLINE_LIMIT]).await.unwrap();
+    }
+    tokio::time::timeout(SOON, lost.changed()).await.unwrap().unwrap();
 }

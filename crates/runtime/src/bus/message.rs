@@ -1,12 +1,17 @@
 //! Messages as the transports carry them.
 
 use std::collections::BTreeMap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
+
+pub(super) use super::queue::{Inlet, Outlet};
 
 /// Marks a payload that is a `BlobOffer`.
 pub(super) const BLOB: &str = "consilium-blob";
 /// Marks an answer given by the bus itself; the value is a kebab-case code.
 pub(super) const ERROR: &str = "consilium-error";
+
+/// Random name of a message: copies of one message share it, two messages never do.
+pub(super) const ID: &str = "consilium-id";
 
 /// Headers of a message. Names are case-sensitive; ours are in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,18 +46,32 @@ pub(super) struct Raw {
 
 /// Messages of one subscription, before large payloads are fetched.
 pub(super) struct Listening {
-    pub messages: mpsc::Receiver<Raw>,
-    /// Tells the transport to unsubscribe; without one, closing `messages` does.
-    pub stop: Option<oneshot::Sender<()>>,
+    pub messages: Outlet,
+    /// Tell the transport to unsubscribe, one for each subject; without any, closing `messages` does.
+    pub stop: Vec<oneshot::Sender<()>>,
+}
+
+impl Raw {
+    /// An empty answer that carries only headers.
+    pub(super) fn headers_only(subject: String, headers: Headers) -> Self {
+        Self { subject, reply: None, headers, payload: Vec::new() }
+    }
+
+    /// Bytes that it takes, about.
+    pub(super) fn size(&self) -> usize {
+        self.payload.len() + self.headers.size() + self.subject.len()
+    }
 }
 
 impl Listening {
     /// Unsubscribes; what has arrived already can still be received, then comes the end.
     pub(super) fn drain(&mut self) {
-        match self.stop.take() {
-            // The task that would hear it has ended with the connection.
-            Some(stop) => drop(stop.send(())),
-            None => self.messages.close(),
+        if self.stop.is_empty() {
+            self.messages.close();
+        }
+        for stop in self.stop.drain(..) {
+            // The task that would hear it may have ended with the connection.
+            let _ = stop.send(());
         }
     }
 }

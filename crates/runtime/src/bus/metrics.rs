@@ -8,6 +8,7 @@ pub(super) struct Metrics {
     pub handled: Histogram,
     pub failures: Counter,
     pub slow: Counter,
+    pub copies: Counter,
     pub connects: Counter,
     pub ready: Gauge,
 }
@@ -18,7 +19,12 @@ impl Metrics {
             requests: meter.histogram("bus_request_seconds", "requests sent", &["verb", "outcome"])?,
             handled: meter.histogram("bus_handled_seconds", "requests handled", &["verb"])?,
             failures: meter.counter("bus_failures_total", "messages lost or refused", &["verb", "why"])?,
-            slow: meter.counter("bus_slow_consumer_total", "listeners that lost messages", &[])?,
+            slow: meter.counter(
+                "bus_slow_consumer_total",
+                "messages lost because their listener did not keep up",
+                &["verb"],
+            )?,
+            copies: meter.counter("bus_copies_total", "messages that had arrived already", &["verb"])?,
             connects: meter.counter("bus_connects_total", "connections made", &[])?,
             ready: meter.gauge("bus_ready", "1 while a round trip on the own subject works", &[])?,
         })

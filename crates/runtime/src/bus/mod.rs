@@ -1,15 +1,17 @@
 //! The bus: request-reply and publish over NATS, or inside one process for tests, behind one API.
 //!
 //! Payloads of any size up to a limit: what is above [`INLINE_LIMIT`] stays with the sender and is pulled in
-//! chunks, checked against its SHA-256. NATS carries and never remembers: whoever must not lose a message
+//! chunks, checked against its SHA-256. A message that arrives twice, over two hubs, is handed on once. NATS carries and never remembers: whoever must not lose a message
 //! keeps it until it is answered.
 
 mod blob;
+mod copies;
 mod error;
 mod memory;
 mod message;
 mod metrics;
 mod nats;
+mod queue;
 mod serve;
 mod subscription;
 mod transfer;
@@ -31,7 +33,7 @@ use consilium_contracts::subjects::Grants;
 use consilium_contracts::v1::{BlobChunk, BlobRequest};
 use consilium_contracts::{Message, Participant, Subjects};
 use consilium_domain::Clock;
-use message::{ERROR, Listening, Raw, covers};
+use message::{ERROR, ID, Listening, Raw, covers};
 use metrics::{Metrics, verb};
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +76,7 @@ struct Inner {
     /// In units of [`transfer::UNIT`] bytes: what is being fetched or was fetched and is still held.
     fetching: Arc<Semaphore>,
     ready: watch::Sender<bool>,
+    readied: watch::Sender<u64>,
     metrics: Metrics,
 }
 
@@ -102,8 +105,9 @@ impl Bus {
     /// Joins an in-memory hub. Ready at once; permissions and limits are those of NATS.
     pub fn in_memory(hub: &MemoryHub, parts: Parts) -> anyhow::Result<Self> {
         let bus = Self::new(Transport::Memory(hub.clone()), parts)?;
-        let requests = hub.subscribe(&bus.0.own, None);
-        tokio::spawn(bus.clone().answer_chunks(requests));
+        let (inlet, messages) = queue::queue(bus.0.metrics.slow.clone(), verb(&bus.0.own));
+        hub.subscribe(&bus.0.own, None, inlet);
+        tokio::spawn(bus.clone().answer_chunks(Listening { messages, stop: Vec::new() }));
         bus.set_ready();
         Ok(bus)
     }
@@ -119,13 +123,14 @@ impl Bus {
             offered: Offered::new(OFFERED_LIMIT, OFFERED_LIFETIME),
             fetching: Arc::new(Semaphore::new(transfer::UNITS)),
             ready: watch::Sender::new(false),
+            readied: watch::Sender::new(0),
             metrics,
             parts,
         })))
     }
 
     async fn start(&self) -> Result<(), BusError> {
-        let requests = self.listen(&self.0.own, None).await?;
+        let requests = self.listen(&[&self.0.own], None).await?;
         tokio::spawn(self.clone().answer_chunks(requests));
         Ok(())
     }
@@ -139,6 +144,12 @@ impl Bus {
     pub async fn ready(&self) {
         // The sender lives in `self`, so this cannot fail.
         let _ = self.0.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    /// How often the bus has become ready. What was published while it was not is lost here: whoever must not miss
+    /// anything asks for it when this number grows.
+    pub fn readied(&self) -> watch::Receiver<u64> {
+        self.0.readied.subscribe()
     }
 
     /// Sends a request and waits for its answer. While the bus is not connected, waits for that, within the
@@ -219,12 +230,25 @@ impl Bus {
     /// Listens at a subject, which may hold wildcards; with `queue`, shares the messages with the other
     /// members of that group. Once this returns, and if the bus is ready, the server knows of it.
     ///
-    /// Messages arrive in their sender's order, except that large ones may fall behind.
+    /// Messages arrive in their sender's order, except that large ones may fall behind. A copy of one that has
+    /// arrived already, which came over another hub, is not handed on; its sender gets the same answer.
     pub async fn subscribe(&self, subject: &str, queue: Option<&str>) -> Result<Subscription, BusError> {
-        if !self.0.grants.subscribe.iter().any(|grant| covers(grant, subject)) {
-            return Err(BusError::Forbidden(subject.to_owned()));
+        self.subscribe_all(&[subject], queue).await
+    }
+
+    /// [`Bus::subscribe`] at several subjects at once; copies are found across them.
+    pub async fn subscribe_all<S: AsRef<str>>(
+        &self,
+        subjects: &[S],
+        queue: Option<&str>,
+    ) -> Result<Subscription, BusError> {
+        let subjects: Vec<&str> = subjects.iter().map(AsRef::as_ref).collect();
+        for subject in &subjects {
+            if !self.0.grants.subscribe.iter().any(|grant| covers(grant, subject)) {
+                return Err(BusError::Forbidden((*subject).to_owned()));
+            }
         }
-        let raw = self.listen(subject, queue).await?;
+        let raw = self.listen(&subjects, queue).await?;
         if self.is_ready() {
             // Commands of one connection are processed in order: an answer proves that SUB was. Should the
             // connection break just now, the probe that follows the reconnect proves it.
@@ -259,16 +283,25 @@ impl Bus {
         }
     }
 
-    async fn listen(&self, subject: &str, queue: Option<&str>) -> Result<Listening, BusError> {
-        match &self.0.transport {
-            Transport::Nats(client) => nats::subscribe(client, subject, queue).await,
-            Transport::Memory(hub) => Ok(hub.subscribe(subject, queue)),
+    async fn listen(&self, subjects: &[&str], group: Option<&str>) -> Result<Listening, BusError> {
+        let label = subjects.first().map_or("other", |subject| verb(subject));
+        let (inlet, messages) = queue::queue(self.0.metrics.slow.clone(), label);
+        let mut stop = Vec::new();
+        for subject in subjects {
+            match &self.0.transport {
+                Transport::Nats(client) => {
+                    stop.push(nats::subscribe(client, subject, group, inlet.clone()).await?);
+                }
+                Transport::Memory(hub) => hub.subscribe(subject, group, inlet.clone()),
+            }
         }
+        Ok(Listening { messages, stop })
     }
 
-    /// Headers of a message that leaves now, with the trace context.
-    fn headers() -> Headers {
+    /// Headers of a message that leaves now: its name, and the trace context.
+    fn headers(&self) -> Headers {
         let mut headers = Headers::default();
+        headers.insert(ID, self.0.parts.entropy.bytes::<16>().map(|b| format!("{b:02x}")).concat());
         propagation::inject(|name, value| headers.insert(name, value));
         headers
     }
@@ -307,6 +340,7 @@ impl Bus {
 
     fn set_ready(&self) {
         self.0.ready.send_replace(true);
+        self.0.readied.send_modify(|times| *times += 1);
         self.0.metrics.ready.set(&[], 1.0);
         self.0.parts.check.ready();
     }
@@ -347,7 +381,7 @@ impl Bus {
                     self.set_not_ready(&why);
                     probing = false;
                 }
-                Some(nats::Notice::SlowConsumer) => self.0.metrics.slow.inc(&[]),
+                Some(nats::Notice::SlowConsumer) => self.0.metrics.slow.inc(&["other"]),
                 Some(nats::Notice::Error(error)) => tracing::warn!(error, "the bus reports an error"),
                 None => return,
             }

@@ -1,7 +1,8 @@
 //! The bus over NATS.
 
 use super::error::BusError;
-use super::message::{Headers, Listening, Raw};
+use super::message::{Headers, Inlet, Raw};
+use super::queue::CAPACITY;
 use crate::config::{BusConfig, read_secret};
 use anyhow::Context;
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, PublishErrorKind, RequestErrorKind};
@@ -9,9 +10,6 @@ use consilium_contracts::{Participant, Subjects};
 use futures::StreamExt;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-
-/// Messages that may wait for a listener; beyond that they are dropped, counted as slow consumer.
-const CAPACITY: usize = 65_536;
 
 /// What the connection tells about itself.
 #[derive(Debug)]
@@ -128,25 +126,25 @@ pub(super) async fn request(client: &Client, message: Raw, timeout: Duration) ->
     }
 }
 
-/// Listens; the task ends when the receiver is dropped or the subscription drained.
+/// Listens; the task ends when the listener is gone or the returned end is used or dropped.
 pub(super) async fn subscribe(
     client: &Client,
     subject: &str,
     queue: Option<&str>,
-) -> Result<Listening, BusError> {
+    inlet: Inlet,
+) -> Result<oneshot::Sender<()>, BusError> {
     let subscribed = match queue {
         Some(queue) => client.queue_subscribe(subject.to_owned(), queue.to_owned()).await,
         None => client.subscribe(subject.to_owned()).await,
     };
     let mut subscriber = subscribed.map_err(|error| BusError::Transport(error.to_string()))?;
-    // Waiting messages stay in the client's own buffer, whose overflow it reports; this one only hands over.
-    let (sender, messages) = mpsc::channel(16);
+    // Messages wait in our own queue, which knows whom it belongs to: the client's is emptied at once.
     let (stop, mut stopped) = oneshot::channel::<()>();
     tokio::spawn(async move {
         let mut draining = false;
         loop {
             let message = tokio::select! {
-                () = sender.closed() => break,
+                () = inlet.closed() => break,
                 signal = &mut stopped, if !draining => {
                     draining = true;
                     // An error here is only that the listener itself was dropped.
@@ -158,11 +156,9 @@ pub(super) async fn subscribe(
                 message = subscriber.next() => message,
             };
             let Some(message) = message else { break };
-            if sender.send(from_wire(message)).await.is_err() {
-                break;
-            }
+            inlet.put(from_wire(message));
         }
         // Dropping the subscriber unsubscribes.
     });
-    Ok(Listening { messages, stop: Some(stop) })
+    Ok(stop)
 }

@@ -53,12 +53,35 @@ impl Bus {
         H: Fn(Q) -> F + Send + Sync + 'static,
         F: Future<Output = A> + Send + 'static,
     {
+        let some = move |request| {
+            let answer = handler(request);
+            async move { Some(answer.await) }
+        };
+        self.serve_some_messages(subject, queue, concurrency, some).await
+    }
+
+    /// [`Bus::serve_messages`] with a handler that may leave a request unanswered.
+    pub async fn serve_some_messages<Q, A, H, F>(
+        &self,
+        subject: &str,
+        queue: Option<&str>,
+        concurrency: usize,
+        handler: H,
+    ) -> Result<(), BusError>
+    where
+        Q: Message + Default + 'static,
+        A: Message + 'static,
+        H: Fn(Q) -> F + Send + Sync + 'static,
+        F: Future<Output = Option<A>> + Send + 'static,
+    {
         let handler = Arc::new(handler);
         self.serve(subject, queue, concurrency, move |incoming: Incoming| {
             let handler = Arc::clone(&handler);
             async move {
                 match incoming.decode::<Q>() {
-                    Ok(request) => Answer::Payload(handler(request).await.encode_to_vec()),
+                    Ok(request) => handler(request)
+                        .await
+                        .map_or(Answer::Silence, |answer| Answer::Payload(answer.encode_to_vec())),
                     Err(_) => Answer::Refused("undecodable"),
                 }
             }
@@ -117,6 +140,7 @@ impl Bus {
                 }
                 sent => sent,
             },
+            Ok(Answer::Silence) => Ok(()),
             Ok(Answer::Refused(code)) => {
                 self.0.metrics.failures.inc(&[label, code]);
                 replier.refuse(code).await
@@ -145,6 +169,8 @@ pub enum Answer {
     Payload(Vec<u8>),
     /// The request was not handled; a stable kebab-case code from a small set.
     Refused(&'static str),
+    /// Nothing is sent: somebody else answers, or nobody should.
+    Silence,
 }
 
 impl From<Vec<u8>> for Answer {

@@ -52,7 +52,7 @@ impl Drop for Offer {
 impl Bus {
     /// The message that carries `payload`, and the offer that stands behind it when it is a large one.
     pub(super) fn outgoing(&self, subject: &str, payload: Vec<u8>) -> Result<(Raw, Option<Offer>), BusError> {
-        let mut headers = Self::headers();
+        let mut headers = self.headers();
         if payload.len() <= INLINE_LIMIT {
             return Ok((Raw { subject: subject.to_owned(), reply: None, headers, payload }, None));
         }
@@ -145,6 +145,8 @@ impl Bus {
         };
         let mut last = BusError::Blob("no attempt was made");
         for _ in 0..ATTEMPTS {
+            // Without a name: every copy is answered, the first answer counts, and a hub that holds answers back
+            // cannot keep another's from coming.
             let message = Raw {
                 payload: request.encode_to_vec(),
                 ..Raw::headers_only(offer.subject.clone(), Headers::default())

@@ -13,8 +13,15 @@ pub struct FjallKv {
     pairs: Keyspace,
 }
 
-fn failed(error: impl std::fmt::Display) -> KvError {
-    KvError(error.to_string())
+fn failed(error: fjall::Error) -> KvError {
+    match error {
+        // All that fjall says once a thread of its own could not write; what was durable before is there after a restart.
+        fjall::Error::Poisoned => KvError(
+            "an earlier write to the disk failed, and nothing is written any more until a restart: is the disk full?"
+                .to_owned(),
+        ),
+        other => KvError(other.to_string()),
+    }
 }
 
 impl FjallKv {

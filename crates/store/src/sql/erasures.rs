@@ -1,7 +1,7 @@
 //! Crypto-shredding: wrapped keys and ciphertexts go, commitments stay, because batches are proven with them.
 
 use super::outbox::{self, NewEntry};
-use super::records::{Records, digest};
+use super::records::{Records, digest, end_claims};
 use super::{StoreError, int};
 use consilium_domain::Digest;
 use sqlx::AnyConnection;
@@ -100,6 +100,57 @@ impl Records {
         outbox::insert(&mut tx, entry).await?;
         tx.commit().await?;
         self.shed().await;
+        Ok(true)
+    }
+
+    /// The ledger has not got a batch of which records were destroyed, and cannot get it any more, because nobody can
+    /// attest what is gone. The records that are left, `pending` by their `seq` and in batch order, go on as the batch of
+    /// `rest`; without any, the batch and its claims end. Durable when it returns.
+    ///
+    /// Whether this was done: not if other records are pending by now.
+    pub async fn regroup(
+        &self,
+        batch: &Digest,
+        pending: &[u64],
+        rest: Option<&NewEntry>,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.sql().write.begin().await?;
+        let next = rest.map_or(*batch, |entry| entry.key);
+        for (position, seq) in (0..).zip(pending) {
+            let moved = sqlx::query(
+                "UPDATE records SET batch = $1, position = $2 WHERE seq = $3 AND batch = $4 AND status = 0",
+            )
+            .bind(next.0.to_vec())
+            .bind(int(position))
+            .bind(int(*seq))
+            .bind(batch.0.to_vec())
+            .execute(&mut *tx)
+            .await?;
+            if moved.rows_affected() != 1 {
+                return Ok(false);
+            }
+        }
+        let left =
+            sqlx::query("SELECT CAST(COUNT(*) AS BIGINT) FROM records WHERE batch = $1 AND status = 0")
+                .bind(batch.0.to_vec())
+                .fetch_one(&mut *tx)
+                .await?;
+        if left.try_get::<i64, _>(0)? != 0 {
+            return Ok(false);
+        }
+        sqlx::query("DELETE FROM outbox WHERE batch = $1").bind(batch.0.to_vec()).execute(&mut *tx).await?;
+        match rest {
+            Some(entry) => {
+                sqlx::query("UPDATE claims SET batch = $1 WHERE batch = $2")
+                    .bind(entry.key.0.to_vec())
+                    .bind(batch.0.to_vec())
+                    .execute(&mut *tx)
+                    .await?;
+                outbox::insert(&mut tx, entry).await?;
+            }
+            None => end_claims(&mut tx, batch).await?,
+        }
+        tx.commit().await?;
         Ok(true)
     }
 

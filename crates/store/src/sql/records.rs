@@ -438,7 +438,7 @@ async fn insert_record(
     Ok(row.try_get(0)?)
 }
 
-async fn end_claims(tx: &mut AnyConnection, batch: &Digest) -> Result<(), StoreError> {
+pub(super) async fn end_claims(tx: &mut AnyConnection, batch: &Digest) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM claims WHERE batch = $1").bind(batch.0.to_vec()).execute(tx).await?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What `consilium ledger` asks, and the page. Errors are JSON with a text that says what to do.
 
-use super::{Carried, Committed, Found, files, page, words};
+use super::{Carried, Committed, Deleted, Found, files, page, words};
 use crate::http::App;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -175,6 +175,7 @@ async fn find(app: &App, id: &str) -> Result<TransactionProof, HttpResponse> {
         return Err(problem(StatusCode::BAD_REQUEST, text));
     };
     match app.ledger.find(&id).await {
+        Err(error) if error.is::<Deleted>() => Err(problem(StatusCode::GONE, error.to_string())),
         Err(error) => Err(unavailable(&error)),
         Ok(None) => {
             let text =

@@ -37,6 +37,11 @@ pub struct Ledger {
     genesis: Genesis,
 }
 
+/// A transaction whose block the node no longer has; the text is for the reader.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Deleted(String);
+
 /// A block with its certificate.
 pub struct Committed {
     pub block: Block,
@@ -120,6 +125,9 @@ impl Ledger {
         let subject = self.kit.subjects.consensus_find();
         let request = FindRequest { tx_id: id.0.to_vec() };
         let answer: FindResponse = self.kit.bus.request_message(&subject, &request, PATIENCE).await?;
+        if let Some(failure) = answer.failure {
+            return Err(Deleted(failure.text).into());
+        }
         Ok(answer.committed.map(TxProof::try_from).transpose()?)
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What one run gave.
+#[derive(Clone)]
 pub struct Figures {
     /// Milliseconds, one per committed transaction.
     pub latencies: Vec<f64>,
@@ -97,10 +98,11 @@ impl Report {
     pub fn new(name: &'static str, unit: &'static str, higher: bool) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+        let profile = if cfg!(debug_assertions) { "dev" } else { "bench (optimised at level 3)" };
         let mut conditions = Map::new();
         conditions.insert("cpus".to_owned(), json!(cpus));
         conditions.insert("load average at the end".to_owned(), json!(read("/proc/loadavg").trim()));
-        conditions.insert("build profile".to_owned(), json!("bench (optimised at level 3)"));
+        conditions.insert("build profile".to_owned(), json!(profile));
         Self { name, unit, higher, conditions }
     }
 

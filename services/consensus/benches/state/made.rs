@@ -177,6 +177,7 @@ fn sign(
 }
 
 fn extend(net: &Net, chain: &Chain, inbox: &Receiver<Vec<Vec<u8>>>, blocks: u64) -> Result<()> {
+    let mut swept = Vec::new();
     for _ in 0..blocks {
         let txs = inbox.recv().context("the signing thread has ended")?;
         let view = chain.view()?;
@@ -188,7 +189,7 @@ fn extend(net: &Net, chain: &Chain, inbox: &Receiver<Vec<Vec<u8>>>, blocks: u64)
         let certificate = certify(net, &built.block.header)?;
         chain.commit(&built.block.to_canonical(), &certificate, built.applied)?;
         if height.is_multiple_of(100) {
-            while chain.prune(Height(height.saturating_sub(KEPT_STATES)), 20_000)? == 20_000 {}
+            while chain.prune(&mut swept, Height(height.saturating_sub(KEPT_STATES)), 20_000)? {}
         }
         if height.is_multiple_of(10_000) {
             println!("{height} blocks after {:.0} s", net.clock.monotonic().as_secs_f64());

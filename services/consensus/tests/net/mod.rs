@@ -15,14 +15,15 @@ use consilium_ledger::committee::quorum;
 use consilium_runtime::bus::Parts;
 use consilium_runtime::config::BusConfig;
 use consilium_runtime::{Bus, BusError, Entropy, Health, Meter, Shutdown, SystemClock};
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-const PASSWORD: &str = "0123456789abcdef";
-const CHANNEL: &str = "bench";
+pub const PASSWORD: &str = "0123456789abcdef";
+pub const CHANNEL: &str = "bench";
 
 /// Key roles, in the order of a member's keys.
 const CONSENSUS: u8 = 1;
@@ -36,7 +37,10 @@ pub struct Net {
     binary: PathBuf,
     nats_binary: PathBuf,
     nats: Option<Child>,
-    port: u16,
+    /// Port of the message server of each organisation; the same one unless others run them.
+    ports: Vec<u16>,
+    /// Where each node serves its metrics.
+    health: Vec<u16>,
     nodes: Vec<Option<Child>>,
     /// Name prefix of the network namespaces, if the nodes have some.
     spaces: Option<String>,
@@ -86,6 +90,24 @@ impl Net {
     /// Makes keys, genesis and configuration of `n` organisations in an empty folder, and starts nats-server.
     /// `spaces`: each node gets a network namespace of its own (needs root).
     pub fn found(dir: &Path, n: usize, params: Params, binary: &Path, spaces: bool) -> Result<Self> {
+        let mut net = Self::lay_out(dir, n, params, binary, spaces, vec![free_port()?; n])?;
+        net.start_nats()?;
+        Ok(net)
+    }
+
+    /// As [`Net::found`] without network namespaces, on message servers that the caller runs.
+    pub fn on(dir: &Path, params: Params, binary: &Path, ports: Vec<u16>) -> Result<Self> {
+        Self::lay_out(dir, ports.len(), params, binary, false, ports)
+    }
+
+    fn lay_out(
+        dir: &Path,
+        n: usize,
+        params: Params,
+        binary: &Path,
+        spaces: bool,
+        ports: Vec<u16>,
+    ) -> Result<Self> {
         let _ = std::fs::remove_dir_all(dir);
         std::fs::create_dir_all(dir)?;
         let nats_binary = nats_server().context("no nats-server: run scripts/setup.sh")?;
@@ -101,17 +123,18 @@ impl Net {
                 passwords: Participant::ALL.map(|p| (p, PASSWORD.to_owned())).to_vec(),
             })
             .collect();
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = ports.first().context("no organisation")?;
         let host = if spaces { "0.0.0.0" } else { "127.0.0.1" };
         let text = server_config(&genesis.channel, &accounts, &format!("{host}:{port}"), None)?;
         std::fs::write(dir.join("nats.conf"), text)?;
-        let mut net = Self {
+        let net = Self {
             dir: dir.to_owned(),
             genesis,
             binary: binary.to_owned(),
             nats_binary,
             nats: None,
-            port,
+            ports,
+            health: (0..n).map(|_| free_port()).collect::<Result<_>>()?,
             nodes: (0..n).map(|_| None).collect(),
             spaces: spaces.then(|| format!("cl{}", std::process::id() % 10_000)),
             clock,
@@ -119,7 +142,6 @@ impl Net {
         for i in 0..n {
             net.prepare(i)?;
         }
-        net.start_nats()?;
         Ok(net)
     }
 
@@ -139,6 +161,22 @@ impl Net {
         std::fs::read_to_string(self.folder(i).join("log")).unwrap_or_default()
     }
 
+    fn port(&self, i: usize) -> Result<u16> {
+        self.ports.get(i).copied().context("no such organisation")
+    }
+
+    /// What a node has counted under this name and these labels, as they stand in the text; 0 if it has not.
+    pub fn counted(&self, i: usize, series: &str) -> Result<f64> {
+        let mut stream = TcpStream::connect(("127.0.0.1", *self.health.get(i).context("no such node")?))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        ensure!(text.starts_with("HTTP/1.1 200"), "node {i} shows no metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        Ok(value.unwrap_or(0.0))
+    }
+
     fn address(&self, i: usize, end: u8) -> String {
         format!("10.231.{i}.{end}")
     }
@@ -152,13 +190,14 @@ impl Net {
             "first_start_until = \"2999-01-01T00:00:00Z\"\ndata_dir = {:?}\ngenesis_file = {:?}\nkey_file = {:?}\n\
              [organisation]\nname = \"{org}\"\nchannel = \"{CHANNEL}\"\n\
              [bus]\nurl = \"nats://{host}:{}\"\nuser = \"{}\"\npassword_file = {:?}\n\
-             [health]\nlisten = \"127.0.0.1:0\"\n",
+             [health]\nlisten = \"127.0.0.1:{}\"\n",
             self.data(i),
             self.dir.join("genesis.json"),
             folder.join("key"),
-            self.port,
+            self.port(i)?,
             user(&org, Participant::Consensus),
             self.dir.join("password"),
+            self.health.get(i).context("no such node")?,
         );
         std::fs::write(folder.join("consensus.toml"), text)?;
         if let Some(name) = &self.spaces {
@@ -182,7 +221,7 @@ impl Net {
         command.arg("-c").arg(self.dir.join("nats.conf")).stdout(Stdio::null()).stderr(log);
         self.nats = Some(command.spawn().context("start nats-server")?);
         for _ in 0..100 {
-            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            if TcpStream::connect(("127.0.0.1", self.port(0)?)).is_ok() {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -259,30 +298,41 @@ impl Net {
 
     /// A client of one organisation, as its ingest service is one.
     pub async fn client(&self, i: usize) -> Result<Client> {
+        let (bus, subjects) = self.bus(i, Participant::Ingest).await?;
+        Ok(Client { bus, subjects })
+    }
+
+    /// The bus of one service of an organisation.
+    pub async fn bus(&self, i: usize, participant: Participant) -> Result<(Bus, Subjects)> {
         let organisation = org(i)?;
         let health = Health::new(Arc::clone(&self.clock));
         let subjects = Subjects::new(self.genesis.channel.clone(), organisation.clone());
         let config = BusConfig {
-            url: format!("nats://127.0.0.1:{}", self.port),
-            user: user(&organisation, Participant::Ingest),
+            url: format!("nats://127.0.0.1:{}", self.port(i)?),
+            user: user(&organisation, participant),
             password_file: self.dir.join("password"),
             ca_file: None,
             blob_limit: 64 * 1024 * 1024,
         };
         let parts = Parts {
             subjects: subjects.clone(),
-            participant: Participant::Ingest,
+            participant,
             clock: Arc::clone(&self.clock),
             entropy: Entropy::system(),
-            meter: Meter::new("ingest"),
+            meter: Meter::new(participant.as_str()),
             check: health.check("bus"),
             shutdown: Shutdown::new(),
             blob_limit: config.blob_limit,
         };
         let bus = Bus::connect(&config, parts).await?;
         tokio::time::timeout(Duration::from_secs(20), bus.ready()).await.context("the bus is not ready")?;
-        Ok(Client { bus, subjects })
+        Ok((bus, subjects))
     }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Seconds of CPU time that a process has used.
@@ -332,22 +382,47 @@ pub fn genesis(n: usize, params: Params, time: consilium_domain::Timestamp) -> R
 /// A batch of `records` records with the attestations that its interop proof needs, which is all that a custodian
 /// gathers: its own and those of the next members.
 pub fn batch(genesis: &Genesis, sender: usize, number: u64, records: u32) -> Result<Vec<u8>> {
-    let statement = Statement {
-        custodian: org(sender)?,
-        batch_root: Digest::sha256(&[b"batch", &sender.to_be_bytes(), &number.to_be_bytes()]),
-        records,
-        schema: schema(),
-        epoch: 0,
-        expires: Height(genesis.params.attestation_blocks),
+    batch_at(genesis, sender, number, records, 0)
+}
+
+/// The same, attested when the newest block was that of `height`.
+pub fn batch_at(genesis: &Genesis, sender: usize, number: u64, records: u32, height: u64) -> Result<Vec<u8>> {
+    batches(genesis, sender, number..number + 1, records, height)?.pop().context("no batch")
+}
+
+/// Several of them, signed together by sender and attesters.
+pub fn batches(
+    genesis: &Genesis,
+    sender: usize,
+    numbers: std::ops::Range<u64>,
+    records: u32,
+    height: u64,
+) -> Result<Vec<Vec<u8>>> {
+    let statement = |number: u64| {
+        Ok(Statement {
+            custodian: org(sender)?,
+            batch_root: Digest::sha256(&[b"batch", &sender.to_be_bytes(), &number.to_be_bytes()]),
+            records,
+            schema: schema(),
+            epoch: height / genesis.params.epoch_blocks,
+            expires: Height(height + genesis.params.attestation_blocks),
+        })
     };
+    let statements = numbers.map(statement).collect::<Result<Vec<_>>>()?;
     let n = genesis.members.len();
     let mut attesters: Vec<usize> = (0..quorum(n)).map(|k| (sender + k) % n).collect();
     attesters.sort_unstable();
-    let attest = |i: usize| Ok(key(i, VALIDATE).attest(&genesis.channel, &org(i)?, &statement));
-    let attestations = attesters.into_iter().map(attest).collect::<Result<Vec<_>>>()?;
-    let body = TxBody::Batch(Batch { statement: statement.clone(), proof: InteropProof { attestations } });
-    let unsigned = UnsignedTx { sender: org(sender)?, body };
-    Ok(key(sender, INGEST).sign_tx(&genesis.channel, unsigned).to_canonical())
+    let attest = |i: usize| Ok(key(i, VALIDATE).attest_all(&genesis.channel, &org(i)?, &statements));
+    let mut attested = attesters.into_iter().map(attest).collect::<Result<Vec<_>>>()?;
+    let mut unsigned = Vec::new();
+    for statement in statements.iter().rev() {
+        let attestations = attested.iter_mut().filter_map(Vec::pop).collect();
+        let batch = Batch { statement: statement.clone(), proof: InteropProof { attestations } };
+        unsigned.push(UnsignedTx { sender: org(sender)?, body: TxBody::Batch(batch) });
+    }
+    unsigned.reverse();
+    let signed = key(sender, INGEST).sign_txs(&genesis.channel, unsigned);
+    Ok(signed.iter().map(Canonical::to_canonical).collect())
 }
 
 /// What an organisation's other services ask of its node.

@@ -102,7 +102,7 @@ fn sign(args: &SignArgs) -> Result<Value> {
 }
 
 /// `did:key` of an Ed25519 key (w3c-ccg.github.io/did-key-spec): `z`, then 0xed01 and the key in base58btc.
-fn did_key(key: &[u8; 32]) -> String {
+pub(super) fn did_key(key: &[u8; 32]) -> String {
     const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     let mut digits: Vec<u8> = Vec::new();
     for octet in [0xed, 0x01].iter().chain(key) {

@@ -3,6 +3,8 @@
 //! Files: `group.json` (public: who may know everything), `share-N.json` (sealed to guardian N's key, harmless
 //! without it). Shares are handed over in person or by post; nothing here needs a network but `split`.
 
+mod issue;
+
 use super::desk::{Desk, DeskArgs};
 use super::{files, init, pair};
 use crate::output::{Exit, Output};
@@ -11,7 +13,7 @@ use clap::Subcommand;
 use consilium_abe::guardians::refresh::{self, Deal, Part};
 use consilium_abe::guardians::{Group, Share};
 use consilium_abe::transit::{TransitKey, seal_to};
-use consilium_domain::genesis::Genesis;
+use consilium_domain::genesis::{Genesis, Member};
 use consilium_domain::officers;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -34,6 +36,12 @@ enum Verb {
     Refresh(RefreshArgs),
     /// Guardians put the key together again and install it in a new vault.
     Recover(RecoverArgs),
+    /// A holder asks guardians for attribute keys, when there is no service to ask.
+    Request(issue::RequestArgs),
+    /// A guardian gives her part of the attribute keys of a request.
+    Issue(issue::IssueArgs),
+    /// The holder makes the attribute keys from enough parts, each of them checked.
+    Combine(issue::CombineArgs),
 }
 
 #[derive(clap::Args)]
@@ -93,7 +101,8 @@ struct RecoverArgs {
     /// `SHARE=KEY`: a share's file and its guardian's private key; repeatable.
     #[arg(long = "share", required = true)]
     shares: Vec<String>,
-    /// Genesis of the channel: what is recovered must be the key that it names.
+    /// Genesis of the channel, or the member's entry of the motion that changed the key since: what is recovered must
+    /// be the key that it names.
     #[arg(long)]
     genesis: PathBuf,
     /// `keys.data_dir` of the new service.
@@ -181,6 +190,9 @@ pub(super) fn run(args: &GuardiansArgs, out: &mut Output) -> Result<Exit> {
         Verb::Deal(a) => deal(a, out),
         Verb::Refresh(a) => refreshed(a, out),
         Verb::Recover(a) => recover(a, out),
+        Verb::Request(a) => issue::request(a, out),
+        Verb::Issue(a) => issue::issue(a, out),
+        Verb::Combine(a) => issue::combine(a, out),
     }
 }
 
@@ -288,15 +300,27 @@ fn refreshed(args: &RefreshArgs, out: &mut Output) -> Result<Exit> {
     Ok(Exit::Good)
 }
 
+/// Makes sure that a group is of the authority that a genesis, or a member's entry, names.
+fn named(circle: &Circle, path: &Path) -> Result<()> {
+    let value = read(path)?;
+    let members = match serde_json::from_value::<Member>(value.clone()) {
+        Ok(member) => vec![member],
+        Err(_) => {
+            let genesis = serde_json::from_value::<Genesis>(value);
+            genesis.context("`--genesis` is neither a genesis file nor a member's entry")?.members
+        }
+    };
+    let public = circle.group.public_key();
+    let named = members.iter().find(|m| m.organisation.as_str() == public.authority().as_str());
+    if named.is_none_or(|member| member.authority != public.to_bytes()) {
+        bail!("the group is not of the authority that {} names", path.display());
+    }
+    Ok(())
+}
+
 fn recover(args: &RecoverArgs, out: &mut Output) -> Result<Exit> {
     let circle = Circle::read(&args.group)?;
-    let genesis = std::fs::read(&args.genesis).with_context(|| format!("read {}", args.genesis.display()))?;
-    let genesis: Genesis = serde_json::from_slice(&genesis).context("`--genesis` is no genesis file")?;
-    let public = circle.group.public_key();
-    let named = genesis.members.iter().find(|m| m.organisation.as_str() == public.authority().as_str());
-    if named.is_none_or(|member| member.authority != public.to_bytes()) {
-        bail!("the group is not of the authority that the genesis names");
-    }
+    named(&circle, &args.genesis)?;
     let mut shares = Vec::new();
     for given in &args.shares {
         let (share, key) = pair(given)?;
@@ -309,7 +333,7 @@ fn recover(args: &RecoverArgs, out: &mut Output) -> Result<Exit> {
             return Ok(Exit::Refused);
         }
     };
-    let secret = recovered.secret.to_bytes();
+    let (public, secret) = (circle.group.public_key(), recovered.secret.to_bytes());
     init::install(&args.data_dir, &args.unseal_key_file, &secret)?;
     out.result(
         &format!("the authority of {} is in {}", public.authority(), args.data_dir.display()),

@@ -42,6 +42,8 @@ enum Verb {
     Reseal(ResealArgs),
     /// Make a new master key and seal every file anew.
     RotateMaster(DeskArgs),
+    /// Make the authority's next key and print its public half, for the members' motion; the same until that is carried.
+    RotateAuthority(DeskArgs),
     /// Give the authority's secret key, sealed to one public key.
     Export(ExportArgs),
     /// Destroy the keys of classes: what was sealed under them is noise from then on.
@@ -54,7 +56,7 @@ enum Verb {
     Approve(ApproveArgs),
     /// Register the key of a person's identity.
     Gid(gid::GidArgs),
-    /// Share the authority's key among guardians, check and refresh shares, recover.
+    /// Share the authority's key among guardians, check and refresh shares, recover, issue without the service.
     Guardians(guardians::GuardiansArgs),
 }
 
@@ -152,6 +154,13 @@ pub fn run(args: &KeysArgs, out: &mut Output) -> Result<Exit> {
         Verb::Restore(a) => subject("restore", a, out),
         Verb::Reseal(a) => reseal(a, out),
         Verb::RotateMaster(a) => Desk::new(a).carry(&json!({"verb": "rotate-master"}), out),
+        Verb::RotateAuthority(a) => {
+            let action = json!({"verb": "rotate-authority"});
+            let Some(result) = Desk::new(a).carry_and_take(&action, out)? else { return Ok(Exit::Refused) };
+            let key = result.get("authority").and_then(Value::as_str).context("no key came")?;
+            out.result(key, &result);
+            Ok(Exit::Good)
+        }
         Verb::Export(a) => {
             Desk::new(&a.desk).carry(&json!({"verb": "export", "recipient": a.recipient}), out)
         }

@@ -214,3 +214,98 @@ async fn what_officers_destroy_is_gone_here_within_a_moment_and_is_told_once() {
     until("nothing waits", async || app.outbox.depth().await.unwrap().0 == 0).await;
     assert_eq!(on_ledger(&w).len(), 1);
 }
+
+/// A patient's classes.
+async fn classes_of(w: &World, id: &str) -> Vec<Vec<u8>> {
+    let listed = w.get("org-a", &w.system("org-a"), &format!("/fhir/Patient/{id}/$key-classes")).await.json();
+    let parts = listed["parameter"].as_array().unwrap();
+    parts.iter().map(|p| hex::decode(p["part"][0]["valueString"].as_str().unwrap()).unwrap()).collect()
+}
+
+/// Outcomes of the trail's events about creations that failed.
+fn failures(w: &World) -> Vec<String> {
+    let events = w.events("org-a");
+    let failed = events.iter().filter(|e| e["action"] == "C" && e["outcome"] == "8");
+    failed.map(|e| e["outcomeDesc"].as_str().unwrap().to_owned()).collect()
+}
+
+#[actix_web::test]
+async fn a_batch_whose_records_were_destroyed_before_it_was_attested_ends_and_the_others_go_on() {
+    let Some(w) = World::start("stored").await else { return };
+    let token = w.system("org-a");
+    let entry = |name: &str| {
+        json!({
+            "resource": patient(name, name),
+            "request": { "method": "POST", "url": "Patient", "ifNoneExist": format!("identifier={name}") }
+        })
+    };
+    w.shared.validate_down.store(true, Ordering::Relaxed);
+    let bundle = json!({
+        "resourceType": "Bundle", "type": "transaction",
+        "entry": [entry("first"), entry("gone"), entry("last")]
+    });
+    let stored = w.post("org-a", "/fhir", &bundle).await;
+    assert_eq!(stored.status, 200, "{}", stored.body);
+    let stored = stored.json();
+    let ids = [0, 1, 2].map(|i| id_of(stored["entry"][i]["response"]["location"].as_str().unwrap()));
+    let alone = w.post("org-a", "/fhir/Patient", &patient("Alone", "alone")).await;
+    let alone = id_of(&alone.headers["location"]);
+    let outbox = &w.apps["org-a"].outbox;
+    assert_eq!(outbox.depth().await.unwrap().0, 2, "two batches lack their attestations");
+
+    let mut gone = classes_of(&w, &ids[1]).await;
+    gone.extend(classes_of(&w, &alone).await);
+    w.shared.destroy("org-a", &gone);
+    let status = async |id: &str| w.get("org-a", &token, &format!("/fhir/Patient/{id}")).await.status;
+    until("they are gone", async || status(&ids[1]).await == 410 && status(&alone).await == 410).await;
+    until("the ledger has the erasure", async || on_ledger(&w).len() == 1).await;
+    until("one batch of what is left", async || outbox.depth().await.unwrap().0 == 1).await;
+    for id in [&ids[0], &ids[2]] {
+        assert_eq!(status(id).await, 200, "what was acknowledged is kept");
+    }
+
+    w.shared.validate_down.store(false, Ordering::Relaxed);
+    let receipt = async |id: &str| {
+        w.get("org-a", &token, &format!("/fhir/Patient/{id}/_history/1/$receipt")).await.status
+    };
+    until("the others reach the ledger", async || {
+        receipt(&ids[0]).await == 200 && receipt(&ids[2]).await == 200
+    })
+    .await;
+    until("nothing waits", async || outbox.depth().await.unwrap().0 == 0).await;
+    assert_eq!(receipt(&ids[1]).await, 410);
+    until("the trail is told", async || failures(&w).len() == 2).await;
+    let mut told = failures(&w);
+    told.sort();
+    assert!(told[0].starts_with("1 of 1 records") && told[1].starts_with("1 of 3 records"), "{told:?}");
+    w.check_events();
+    // No condition is held for ever by what is gone.
+    let again = json!({ "resourceType": "Bundle", "type": "transaction", "entry": [entry("gone")] });
+    let again = w.post("org-a", "/fhir", &again).await.json();
+    assert!(again["entry"][0]["response"]["status"].as_str().unwrap().starts_with("201"), "{again}");
+}
+
+#[actix_web::test]
+async fn a_refused_batch_is_taken_back_though_some_of_it_was_destroyed() {
+    let Some(w) = World::start("committed").await else { return };
+    let token = w.system("org-a");
+    w.shared.consensus_down.store(true, Ordering::Relaxed);
+    let entry = |name: &str| {
+        let mut resource = patient(name, name);
+        resource["id"] = json!(name);
+        json!({ "resource": resource, "request": { "method": "PUT", "url": format!("Patient/{name}") } })
+    };
+    let bundle =
+        json!({ "resourceType": "Bundle", "type": "transaction", "entry": [entry("kept"), entry("gone")] });
+    assert_eq!(w.post("org-a", "/fhir", &bundle).await.status, 503, "stored, not confirmed");
+    w.shared.destroy("org-a", &classes_of(&w, "gone").await);
+    let status = async |id: &str| w.get("org-a", &token, &format!("/fhir/Patient/{id}")).await.status;
+    until("it is gone", async || status("gone").await == 410).await;
+    w.shared.consensus_refuses.store(true, Ordering::Relaxed);
+    w.shared.consensus_down.store(false, Ordering::Relaxed);
+    until("it is taken back", async || failures(&w).iter().any(|told| told.contains("refused"))).await;
+    w.shared.consensus_refuses.store(false, Ordering::Relaxed);
+    until("the ledger has the erasure", async || on_ledger(&w).len() == 1).await;
+    until("nothing waits", async || w.apps["org-a"].outbox.depth().await.unwrap().0 == 0).await;
+    assert_eq!((status("kept").await, status("gone").await), (404, 410));
+}

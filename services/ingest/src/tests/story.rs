@@ -463,3 +463,30 @@ async fn what_the_ledger_did_not_confirm_is_delivered_later_exactly_once() {
     assert_eq!(again.status, 200, "the repeated request finds the first: {}", again.body);
     assert_eq!(total().await, 1);
 }
+
+/// The second copy of a question, which another hub has brought to another replica, must not cause a refusal that
+/// could arrive before the answer; nor is a replay told anything.
+#[actix_web::test]
+async fn a_question_seen_before_gets_silence() {
+    use consilium_contracts::Message;
+    use consilium_contracts::v1::{ExchangeRequest, ExchangeResponse};
+    let Some(w) = World::start("committed").await else { return };
+    let (a, b) = (&w.kits["org-a"], &w.kits["org-b"]);
+    let subject = a.subjects.ingest_exchange();
+    let mut overheard = a.bus.subscribe(&subject, None).await.unwrap();
+    let clinician = w.token("org-b", "user/*.rs", &[("fhirUser", "Practitioner/7"), ("roles", "clinician")]);
+    let headers = [("authorization", &*format!("Bearer {clinician}")), ("x-purpose-of-use", "TREAT")];
+    let absent = w.send("org-b", Method::GET, "/exchange/org-a/fhir/Patient/absent", &headers, b"").await;
+    assert_eq!(absent.status, 404, "{}", absent.body);
+    let question = overheard.next().await.unwrap().payload;
+
+    let replayed = b.bus.request(&subject, question.clone(), Duration::from_millis(500)).await;
+    assert!(matches!(replayed, Err(consilium_runtime::BusError::Timeout(_))), "{replayed:?}");
+    assert_eq!(w.apps["org-a"].metrics.repeated.value(&[]), 1);
+    // What was never acceptable is refused, and said so.
+    let mut forged = ExchangeRequest::decode(question.as_slice()).unwrap();
+    *forged.envelope.last_mut().unwrap() ^= 1;
+    let answer: ExchangeResponse =
+        b.bus.request_message(&subject, &forged, Duration::from_secs(5)).await.unwrap();
+    assert_eq!(answer.failure.unwrap().code, "refused");
+}

@@ -170,6 +170,7 @@ impl Shared {
 pub struct World {
     pub shared: Arc<Shared>,
     pub apps: BTreeMap<String, Arc<App>>,
+    pub kits: BTreeMap<String, Kit>,
     pub folder: PathBuf,
     workers: Vec<consilium_runtime::Shutdown>,
 }
@@ -260,7 +261,7 @@ impl World {
         std::fs::write(folder.join("issuer.pem"), PEM).unwrap();
         let hub = MemoryHub::new();
         let mut workers = Vec::new();
-        let mut apps = BTreeMap::new();
+        let (mut apps, mut kits) = (BTreeMap::new(), BTreeMap::new());
         for org in orgs {
             for service in ["ingest", "index"] {
                 std::fs::write(folder.join(format!("{org}.{service}")), hex::encode(seed(org, service)))
@@ -286,7 +287,7 @@ impl World {
             let app = Arc::new(build(&config, &kit).await.unwrap());
             let handler = Arc::clone(&app);
             kit.bus
-                .serve_messages(
+                .serve_some_messages(
                     &kit.subjects.ingest_exchange(),
                     Some("ingest"),
                     8,
@@ -298,8 +299,9 @@ impl World {
             tokio::spawn(crate::erasure::run(Arc::clone(&app), kit.shutdown.clone()));
             workers.push(kit.shutdown.clone());
             apps.insert(org.to_owned(), app);
+            kits.insert(org.to_owned(), kit);
         }
-        Some(Self { shared, apps, folder, workers })
+        Some(Self { shared, apps, kits, folder, workers })
     }
 
     /// A token of an organisation's development issuer.
@@ -478,7 +480,7 @@ async fn serve_consensus(kit: &Kit, shared: &Arc<Shared>) {
     let own = Arc::clone(shared);
     let find = move |r: FindRequest| {
         let committed = own.chain.lock().unwrap().committed.get(&r.tx_id).cloned();
-        async move { FindResponse { committed } }
+        async move { FindResponse { committed, failure: None } }
     };
     kit.bus.serve_messages(&kit.subjects.consensus_find(), None, 4, find).await.unwrap();
     let own = Arc::clone(shared);

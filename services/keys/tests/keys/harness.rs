@@ -8,7 +8,7 @@ use consilium_domain::{ChannelId, Clock, OrgId, PublicKey, Timestamp};
 use consilium_keys::post_quantum::PostQuantum;
 use consilium_keys::vault::Vault;
 use consilium_keys::{Config, Worker};
-use consilium_runtime::{Common, Entropy, Kit, MemoryHub, config};
+use consilium_runtime::{Common, Entropy, Followed, Kit, MemoryHub, config};
 use consilium_testkit::{VirtualClock, seeded};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -136,10 +136,22 @@ impl World {
     }
 
     pub fn worker_with(&self, name: &str, limits: &str, unseal: &str) -> anyhow::Result<Worker> {
+        self.worker_among(name, limits, unseal, &Followed::new(self.genesis.members.clone()))
+    }
+
+    /// A worker that follows these members.
+    pub fn worker_among(
+        &self,
+        name: &str,
+        limits: &str,
+        unseal: &str,
+        members: &Followed<Vec<Member>>,
+    ) -> anyhow::Result<Worker> {
         let (_, config) = self.config(name, limits);
         let key = SealingKey::from_key_file(unseal).unwrap();
         let vault = Vault::open(&config.keys.data_dir, key)?;
-        Worker::start(&config, &self.kit(name, Participant::Keys), vault, &self.genesis)
+        let kit = self.kit(name, Participant::Keys);
+        Worker::start(&config, &kit, vault, (&self.genesis, members.clone()))
     }
 }
 
@@ -158,6 +170,15 @@ pub fn write_secret(path: &Path, content: &str) {
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(path).unwrap();
     file.write_all(content.as_bytes()).unwrap();
+}
+
+/// Copies a folder.
+pub fn copy(from: &Path, to: &Path) {
+    for file in files(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(&file, &target).unwrap();
+    }
 }
 
 /// Every file below a folder.

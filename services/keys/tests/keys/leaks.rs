@@ -100,7 +100,7 @@ fn whoever_breaks_the_pairing_still_lacks_the_second_lock() {
     let b = world.worker_with("b", &settings, crate::harness::UNSEAL).unwrap();
     let locked = a.class(&ask::class("", 0)).unwrap();
     assert_eq!(locked.kek, before.kek, "an old class is locked on its next read");
-    assert_eq!((&before.header[..2], &locked.header[..2]), (&[0, 3][..], &[0, 4][..]));
+    assert_eq!((&before.header[..2], &locked.header[..2]), (&[0, 5][..], &[0, 6][..]));
     for (who, worker) in [("a", &a), ("b", &b)] {
         assert_eq!(
             worker.open(&ask::open(&locked, "dr-x", &["practitioner"])).unwrap().kek,

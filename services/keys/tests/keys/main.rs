@@ -5,11 +5,15 @@ mod classes;
 #[cfg(test)]
 mod envelopes;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod leaks;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod members;
 #[cfg(test)]
 mod officers;
 #[cfg(test)]

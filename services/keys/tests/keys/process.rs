@@ -154,6 +154,44 @@ fn it_starts_without_a_bus_says_so_and_stops_when_told() {
 }
 
 #[test]
+fn its_memory_is_locked_where_that_is_allowed_and_it_says_where_not() {
+    let world = World::new();
+    let (config, port) = configure(&world, "");
+    let allowed = |limit: &str, without: bool| {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--memlock={limit}")).arg("--");
+        if without {
+            command.args(["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock", "--"]);
+        }
+        command.arg(env!("CARGO_BIN_EXE_consilium-keys")).arg("--config").arg(&config);
+        let log = world.folder.join("log-memory");
+        command.stderr(std::fs::File::create(&log).unwrap());
+        let mut running = Running(command.spawn().unwrap());
+        wait(|| {
+            assert!(running.0.try_wait().unwrap().is_none(), "{}", std::fs::read_to_string(&log).unwrap());
+            get(port, "/readyz").is_some_and(|(_, body)| body.contains("vault: ready"))
+        });
+        let status = std::fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap();
+        let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap().trim().to_owned();
+        let metrics = get(port, "/metrics").unwrap().1;
+        let metric = metrics.lines().find_map(|line| line.strip_prefix("consilium_keys_memory_locked "));
+        let (metric, log) = (metric.unwrap().to_owned(), std::fs::read_to_string(&log).unwrap());
+        running.stop();
+        (metric == "1", locked != "0 kB", log.contains("may get to the swap device"))
+    };
+    // Root has the capability and can give it up; nobody else has it.
+    let drop = ["--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock", "--", "true"];
+    let root = Command::new("setpriv").args(drop).stderr(std::process::Stdio::null()).status().unwrap();
+    // A limit that is too small: the service runs, and says so.
+    assert_eq!(allowed("65536:65536", root.success()), (false, false, true));
+    if root.success() {
+        assert_eq!(allowed("65536:65536", false), (true, true, false), "with CAP_IPC_LOCK");
+    } else {
+        eprintln!("SKIPPED: nobody here may lock memory");
+    }
+}
+
+#[test]
 fn a_wrong_configuration_is_refused_with_status_2() {
     let world = World::new();
     let (config, _) = configure(&world, "");

@@ -1,7 +1,9 @@
 //! What riverside attests for lakeside, and what not.
 
-use super::fixture::{AGE, NOW, PATIENT, as_agreed, attester, key, org, payload, record, request, statement};
-use crate::attest::{Attested, Attester};
+use super::fixture::{
+    AGE, Attested, NOW, PATIENT, as_agreed, attest, attester, key, org, payload, record, request, statement,
+};
+use crate::attest::Attester;
 use crate::error::Refusal;
 use consilium_domain::interop::Statement;
 use consilium_domain::message::Envelope;
@@ -13,7 +15,7 @@ use consilium_ledger::sign::verify_attestation;
 type Record = (RecordCommitment, Projection);
 
 fn ask(attester: &Attester, statement: &Statement, records: &[Record]) -> Result<Attested, Refusal> {
-    attester.attest(&request(attester, payload(statement, records), NOW).to_canonical(), NOW)
+    attest(attester, &request(attester, payload(statement, records), NOW).to_canonical(), NOW)
 }
 
 fn records(attester: &Attester, documents: &[&str]) -> Vec<Record> {
@@ -151,7 +153,7 @@ fn only_a_members_ingest_is_answered_and_only_in_time() {
     let Some(a) = attester() else { return };
     let records = records(&a, &[PATIENT]);
     let good = request(&a, payload(&statement(&a, &records), &records), NOW);
-    let judge = |e: &Envelope, now| a.attest(&e.to_canonical(), now);
+    let judge = |e: &Envelope, now| attest(&a, &e.to_canonical(), now);
     judge(&good, Timestamp(NOW.0 + 30_000)).unwrap();
     assert!(matches!(judge(&good, Timestamp(NOW.0 + 30_001)), Err(Refusal::Envelope(_))));
     let by_validate = seal(&key("lakeside", "validate"), &a.genesis.channel, good.sealed.clone());
@@ -168,7 +170,7 @@ fn only_a_members_ingest_is_answered_and_only_in_time() {
         assert!(matches!(judge(&other, NOW), Err(Refusal::Envelope(_))));
     }
     for cut in [0, 1, 50] {
-        assert!(matches!(a.attest(&good.to_canonical()[..cut], NOW), Err(Refusal::Malformed("envelope"))));
+        assert!(matches!(attest(&a, &good.to_canonical()[..cut], NOW), Err(Refusal::Malformed("envelope"))));
     }
     let junk = request(&a, vec![0xff; 20], NOW);
     assert!(matches!(judge(&junk, NOW), Err(Refusal::Malformed("payload"))));

@@ -1,10 +1,11 @@
 //! Two organisations, made-up records, requests as an ingest service sends them.
 
 use crate::attest::{Attester, SUBJECT};
+use crate::error::Refusal;
 use consilium_contracts::Message;
 use consilium_contracts::v1::AttestPayload;
 use consilium_domain::genesis::{Genesis, Member, Params};
-use consilium_domain::interop::Statement;
+use consilium_domain::interop::{Attestation, Statement};
 use consilium_domain::message::{Envelope, Sealed};
 use consilium_domain::record::{LeafKind, Projection, RecordCommitment};
 use consilium_domain::{Canonical, ChannelId, Digest, Height, OrgId, PublicKey, Timestamp};
@@ -95,6 +96,21 @@ pub fn attester() -> Option<Attester> {
         key: key("riverside", "validate"),
         window: Duration::from_secs(30),
     })
+}
+
+/// A judged statement, signed alone.
+#[derive(Debug)]
+pub struct Attested {
+    pub attestation: Attestation,
+    pub records: usize,
+    pub unevaluated: u64,
+}
+
+/// As the service answers a request.
+pub fn attest(attester: &Attester, envelope: &[u8], now: Timestamp) -> Result<Attested, Refusal> {
+    let judged = attester.judge(envelope, now)?;
+    let attestation = attester.sign(&[judged.statement]).remove(0);
+    Ok(Attested { attestation, records: judged.records, unevaluated: judged.unevaluated })
 }
 
 pub const PATIENT: &str = r#"{"resourceType":"Patient","id":"p1","active":true,
