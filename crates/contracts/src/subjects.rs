@@ -260,6 +260,15 @@ impl Subjects {
         }
     }
 
+    /// Whether what is published at a subject may come from, or go to, other organisations, and so over several hubs.
+    pub fn reaches_across(subject: &str) -> bool {
+        let inside = |v: &Verb| v.reach == Inside;
+        let mut tokens = subject.split('.').skip(3);
+        let (owner, name, end) = (tokens.next(), tokens.next(), tokens.next());
+        let verb = |v: &&Verb| Some(v.owner.as_str()) == owner && Some(v.name) == name && end.is_none();
+        !VERBS.iter().find(verb).is_some_and(inside)
+    }
+
     /// Where the process `instance` of a service answers `BlobRequest`s; across.
     ///
     /// `instance` is one subject token: letters, digits, `-` or `_`.

@@ -44,6 +44,19 @@ fn a_subject_has_the_documented_form() {
 }
 
 #[test]
+fn what_is_inside_never_comes_from_elsewhere() {
+    let s = subjects();
+    for inside in [s.consensus_submit(), s.keys_open(), s.consensus_committed()] {
+        assert!(!Subjects::reaches_across(&inside), "{inside}");
+    }
+    let [gossip, labelled] = s.consensus_gossip_of_all();
+    for across in [&*s.validate_attest(), &*gossip, &*labelled, &*s.blob(Participant::Keys, "1"), "other", ""]
+    {
+        assert!(Subjects::reaches_across(across), "{across}");
+    }
+}
+
+#[test]
 fn only_a_published_subject_has_a_label() {
     let gossip = "consilium.north.b.consensus.gossip";
     let labelled = format!("{gossip}.via.hilltop");

@@ -50,8 +50,15 @@ pub trait Canonical: Sized {
 }
 
 /// Writes canonical bytes.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct Encoder(Vec<u8>);
+
+impl Default for Encoder {
+    /// With room for most values.
+    fn default() -> Self {
+        Self(Vec::with_capacity(256))
+    }
+}
 
 impl Encoder {
     pub fn u8(&mut self, v: u8) -> &mut Self {

@@ -116,6 +116,8 @@ pub struct Applied {
     pub members_change: bool,
     /// One per transaction, in order.
     pub outcomes: Vec<Outcome>,
+    /// Leaf hashes of the block's transactions, in order.
+    pub leaves: Vec<Digest>,
 }
 
 /// A block of one's own and what became of the candidates.
@@ -360,7 +362,7 @@ impl<'v> Ledger<'v> {
             log_root: self.log.root(),
             next_members: self.next_members,
         };
-        let applied = session.finish(&header, &leaves)?;
+        let applied = session.finish(&header, leaves)?;
         Ok(Built { block: Block { header, txs }, applied, dropped })
     }
 
@@ -381,7 +383,7 @@ impl<'v> Ledger<'v> {
                 CheckError::Read(error) => BlockError::Read(error),
             })?;
         }
-        Ok(session.finish(&block.header, &leaves)?)
+        Ok(session.finish(&block.header, leaves)?)
     }
 
     /// The first field that does not continue the state.

@@ -73,6 +73,7 @@ pub fn genesis_state(genesis: &Genesis) -> Result<Applied, GenesisError> {
         log_root: log.root(),
         members_change: false,
         outcomes: Vec::new(),
+        leaves: Vec::new(),
     })
 }
 

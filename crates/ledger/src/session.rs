@@ -231,7 +231,7 @@ impl<'l> Session<'l> {
     }
 
     /// Closes the block: head, committee seed, members of the next height, log, tree.
-    pub(crate) fn finish(mut self, header: &Header, leaves: &[Digest]) -> Result<Applied, ReadError> {
+    pub(crate) fn finish(mut self, header: &Header, leaves: Vec<Digest>) -> Result<Applied, ReadError> {
         let block = header.id();
         let head = HeadRecord { height: header.height, time: header.time, block };
         self.put(&state::head_key(), &head)?;
@@ -249,7 +249,7 @@ impl<'l> Session<'l> {
         }
         let members_change = self.change_members(header.height)?;
         let mut log = self.ledger.log.clone();
-        let mut writes = tiles::append(&mut log, leaves);
+        let mut writes = tiles::append(&mut log, &leaves);
         let changes = self
             .slots
             .into_iter()
@@ -270,6 +270,7 @@ impl<'l> Session<'l> {
             log_root: log.root(),
             members_change,
             outcomes: self.outcomes,
+            leaves,
         })
     }
 

@@ -129,6 +129,7 @@ pub fn restore(leaves: Vec<Leaf>, frontier: &[u8], next: &Header) -> Result<Appl
         log_size: log.size(),
         log_root: log.root(),
         outcomes: Vec::new(),
+        leaves: Vec::new(),
         members_change: false,
     })
 }

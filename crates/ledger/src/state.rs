@@ -1,7 +1,7 @@
 //! What the state tree holds, under which keys, and the view through which it is read.
 //!
 //! State keys are readable text (`consent/<handle>`); the tree holds them by SHA-256. The key-value keys of tree
-//! nodes, values and the log's frontier all begin with [`PREFIX`] and are private to this crate.
+//! nodes, values and the log's frontier all begin with an octet of [`KINDS`] and are private to this crate.
 
 use crate::check::{Look, find};
 use consilium_domain::canon::Canonical;
@@ -10,10 +10,25 @@ use consilium_domain::genesis::Member;
 use consilium_domain::port::kv::Pair;
 use consilium_domain::tx::ConsentCore;
 use consilium_domain::{Digest, Height, OrgId, Timestamp};
+use std::ops::RangeInclusive;
 use thiserror::Error;
 
-/// First bytes of every key-value key that this crate writes.
-pub const PREFIX: &[u8] = b"ledger/";
+/// First octets of all key-value keys that this crate writes: what a key is of. What tells keys apart follows at once,
+/// for a store that compares the beginnings of keys in place finds most of them without looking further.
+pub const KINDS: RangeInclusive<u8> = b'A'..=b'Z';
+
+/// Whether a key is that of a node of the state tree: what it names is written once and never changes.
+pub fn is_node(key: &[u8]) -> bool {
+    key.first() == Some(&NODE)
+}
+
+/// First octet of the keys of the tree's nodes.
+pub(crate) const NODE: u8 = b'N';
+
+/// Bounds (`from <= key < to`) of all keys of this crate.
+pub fn key_range() -> (Vec<u8>, Vec<u8>) {
+    (vec![*KINDS.start()], vec![KINDS.end() + 1])
+}
 
 /// The view could not be read, or holds something that this crate did not write. The node stops: it must not decide
 /// on a state that it cannot see.

@@ -1,11 +1,11 @@
 //! The ledger log's hashes, kept so that tiles of it (c2sp.org/tlog-tiles) can be served as files that never change.
 //!
-//! | key after the prefix | value |
+//! | key | value |
 //! |---|---|
-//! | `l` 0 first | leaf hashes of one block's transactions, the first of which has index `first` |
-//! | `l` level index | root of the perfect subtree of 256^level leaves at `index` |
+//! | `L` 0 first | leaf hashes of one block's transactions, the first of which has index `first` |
+//! | `L` level index | root of the perfect subtree of 256^level leaves at `index` |
 
-use crate::state::{PREFIX, ReadError, StateRead};
+use crate::state::{ReadError, StateRead};
 use consilium_domain::Digest;
 use consilium_domain::merkle::Frontier;
 use consilium_domain::port::kv::Write;
@@ -17,7 +17,7 @@ pub const MAX_LEVEL: u32 = 7;
 
 fn key(level: u32, index: u64) -> Vec<u8> {
     let level = u8::try_from(level).unwrap_or(u8::MAX);
-    [PREFIX, b"l", &[level], &index.to_be_bytes()].concat()
+    [b"L", &[level][..], &index.to_be_bytes()].concat()
 }
 
 /// Appends leaves to the log; the hashes to keep.

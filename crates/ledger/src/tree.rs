@@ -1,19 +1,19 @@
 //! The state tree: a Jellyfish Merkle tree (Diem, 2021; crate `jmt`) with SHA-256, version = height, kept in plain
 //! key-value pairs.
 //!
-//! | key after the prefix | value |
+//! | key | value |
 //! |---|---|
-//! | `n` version path | tree node (borsh, as jmt defines it) |
-//! | `v` key-hash | version that wrote it (8), then `1` value, or `0` for a deletion: the newest |
-//! | `v` key-hash version | `1` value, or `0` for a deletion: what that version wrote, replaced since |
-//! | `s` version | the keys (canonical list) of pairs that are of no use to readers at this version or later |
-//! | `f` | size and peaks of the ledger log |
+//! | `N` version depth path | tree node (borsh, as jmt defines it) |
+//! | `V` key-hash | version that wrote it (8), then `1` value, or `0` for a deletion: the newest |
+//! | `V` key-hash version | `1` value, or `0` for a deletion: what that version wrote, replaced since |
+//! | `S` version | the keys (canonical list) of pairs that are of no use to readers at this version or later |
+//! | `F` | size and peaks of the ledger log |
 
 mod node;
 mod update;
 pub(crate) mod whole;
 
-use crate::state::{self, PREFIX, ReadError, StateRead};
+use crate::state::{self, ReadError, StateRead};
 use consilium_domain::canon::Canonical;
 use consilium_domain::merkle::Frontier;
 use consilium_domain::port::kv::Write;
@@ -31,18 +31,18 @@ pub(crate) fn key_hash(key: &[u8]) -> KeyHash {
 }
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let mut out = PREFIX.to_vec();
+    let mut out = Vec::with_capacity(1 + parts.iter().map(|p| p.len()).sum::<usize>());
     out.push(kind);
     parts.iter().for_each(|p| out.extend_from_slice(p));
     out
 }
 
 fn newest_key(hash: KeyHash) -> Vec<u8> {
-    key(b'v', &[&hash.0])
+    key(b'V', &[&hash.0])
 }
 
 fn replaced_key(hash: KeyHash, version: u64) -> Vec<u8> {
-    key(b'v', &[&hash.0, &version.to_be_bytes()])
+    key(b'V', &[&hash.0, &version.to_be_bytes()])
 }
 
 fn encode_value(value: Option<&[u8]>, before: &[u8]) -> Vec<u8> {
@@ -62,16 +62,18 @@ fn decode_value(bytes: &[u8]) -> Option<Option<&[u8]>> {
 
 fn node_key(node: &NodeKey) -> Result<Vec<u8>, ReadError> {
     let path = borsh::to_vec(node.nibble_path()).map_err(|e| ReadError(e.to_string()))?;
-    Ok(key(b'n', &[&node.version().to_be_bytes(), &path]))
+    // Number of nibbles (8, little-endian), number of octets (4), and these.
+    let (depth, octets) = (path.first().copied().unwrap_or_default(), path.get(12..).unwrap_or_default());
+    Ok(node::key_of(node.version(), depth, octets))
 }
 
 fn stale_key(since: u64) -> Vec<u8> {
-    key(b's', &[&since.to_be_bytes()])
+    key(b'S', &[&since.to_be_bytes()])
 }
 
 /// Bounds (`from <= key < to`) of the marks of pairs that readers at `version` or later do not need.
 pub(crate) fn stale_range(version: u64) -> (Vec<u8>, Vec<u8>) {
-    (key(b's', &[]), key(b's', &[&version.saturating_add(1).to_be_bytes()]))
+    (key(b'S', &[]), key(b'S', &[&version.saturating_add(1).to_be_bytes()]))
 }
 
 /// The keys of the pairs that a mark names.
@@ -107,7 +109,7 @@ pub(crate) fn read(
 
 /// Bounds (`from <= key < to`) of all versions of all values.
 pub(crate) fn value_range() -> (Vec<u8>, Vec<u8>) {
-    (key(b'v', &[]), key(b'v' + 1, &[]))
+    (key(b'V', &[]), key(b'V' + 1, &[]))
 }
 
 /// Key hash, version and value (`None`: a deletion).
@@ -116,7 +118,7 @@ pub(crate) type Version = ([u8; 32], u64, Option<Vec<u8>>);
 /// What a pair of [`value_range`] says. The newest version of a key comes first, then the others as they were written.
 pub(crate) fn value_pair(key: &[u8], value: &[u8]) -> Result<Version, ReadError> {
     let parse = || {
-        let (hash, version) = key.get(PREFIX.len() + 1..)?.split_first_chunk::<32>()?;
+        let (hash, version) = key.get(1..)?.split_first_chunk::<32>()?;
         let (version, value) = match version {
             [] => value.split_first_chunk::<8>()?,
             replaced => (replaced.try_into().ok()?, value),
@@ -135,7 +137,7 @@ struct Empty {
 #[cfg(test)]
 impl StateRead for Empty {
     fn get(&self, asked: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        Ok(asked.starts_with(&key(b'n', &[])).then(|| self.null.clone()))
+        Ok(asked.starts_with(&key(b'N', &[])).then(|| self.null.clone()))
     }
     fn last(&self, _: &[u8], _: &[u8]) -> Result<Option<consilium_domain::port::kv::Pair>, ReadError> {
         Ok(None)
@@ -284,7 +286,7 @@ fn write_values(
 
 /// The ledger log's frontier; empty before genesis.
 pub(crate) fn frontier(view: &dyn StateRead) -> Result<Frontier, ReadError> {
-    let Some(bytes) = view.get(&key(b'f', &[]))? else { return Ok(Frontier::default()) };
+    let Some(bytes) = view.get(&key(b'F', &[]))? else { return Ok(Frontier::default()) };
     frontier_of(&bytes).ok_or_else(|| ReadError("the log's frontier is damaged".to_owned()))
 }
 
@@ -306,5 +308,5 @@ pub(crate) fn frontier_bytes(frontier: &Frontier) -> Vec<u8> {
 
 /// The write that stores the frontier.
 pub(crate) fn frontier_write(frontier: &Frontier) -> Write {
-    Write::Put(key(b'f', &[]), frontier_bytes(frontier))
+    Write::Put(key(b'F', &[]), frontier_bytes(frontier))
 }

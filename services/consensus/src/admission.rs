@@ -8,7 +8,7 @@ use crate::node::{Event, Outside, Shared};
 use crate::prune::DELETED;
 use consilium_domain::tx::tx_id;
 use consilium_domain::{Clock, Digest};
-use consilium_ledger::{CheckError, SignatureMemory};
+use consilium_ledger::{CheckError, SignatureMemory, TxError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -99,20 +99,11 @@ impl Admission {
         Ok(())
     }
 
-    /// Sorts out what is known already.
+    /// Sorts out what waits already. What is committed already is refused by the state, as every transaction is at its
+    /// second coming.
     fn take(&self, arrival: Arrival, group: &mut Vec<Candidate>) -> Result<(), ChainError> {
         let mut one = |tx: Vec<u8>, answer: Option<oneshot::Sender<Fate>>| {
             let id = tx_id(&tx);
-            if self.chain.has_tx(&id)? {
-                if let Some(answer) = answer {
-                    let fate = match self.chain.view()?.find(&id)? {
-                        Some(proof) => Fate::Committed(Box::new(proof)),
-                        None => Fate::Refused { code: "deleted", text: DELETED.to_owned() },
-                    };
-                    let _ = answer.send(fate);
-                }
-                return Ok(());
-            }
             let mut pool = self.pool.lock();
             if pool.contains(&id) {
                 if let Some(answer) = answer {
@@ -154,12 +145,7 @@ impl Admission {
                 Err(CheckError::Read(error)) => return Err(error.into()),
                 Err(CheckError::Invalid(error)) => {
                     if let Some(answer) = answer {
-                        // A copy may have been committed since it was looked for.
-                        let fate = match self.chain.view()?.find(&id)? {
-                            Some(proof) => Fate::Committed(Box::new(proof)),
-                            None => Fate::Refused { code: error.code(), text: error.to_string() },
-                        };
-                        let _ = answer.send(fate);
+                        let _ = answer.send(self.fate(&id, &error)?);
                     }
                     continue;
                 }
@@ -206,6 +192,16 @@ impl Admission {
             }
         }
         Ok(())
+    }
+
+    /// What became of a transaction that the state refuses: perhaps because it is committed.
+    fn fate(&self, id: &Digest, error: &TxError) -> Result<Fate, ChainError> {
+        let view = self.chain.view()?;
+        Ok(match view.find(id)? {
+            Some(proof) => Fate::Committed(Box::new(proof)),
+            None if view.place(id)?.is_some() => Fate::Refused { code: "deleted", text: DELETED.to_owned() },
+            None => Fate::Refused { code: error.code(), text: error.to_string() },
+        })
     }
 
     /// A block may have taken a transaction between the look into the chain and its way into the mempool.

@@ -4,9 +4,9 @@
 use crate::chain::{Chain, ChainError, prove};
 use crate::mempool::{Fate, Waiting};
 use crate::prune::Keep;
-use consilium_domain::Height;
 use consilium_domain::block::{Block, CommitCertificate};
 use consilium_domain::merkle::Levels;
+use consilium_domain::{Digest, Height};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
@@ -18,6 +18,8 @@ const PRUNE_AT_ONCE: usize = 4;
 /// A block and who waits for its transactions, by their place in it.
 pub struct Decided {
     pub block: Block,
+    /// Leaf hashes of its transactions.
+    pub leaves: Vec<Digest>,
     pub certificate: CommitCertificate,
     pub waiting: Vec<(usize, Waiting)>,
 }
@@ -77,12 +79,12 @@ fn follow(chain: &Chain, keep: &Keep, inbox: &Receiver<Decided>) {
 }
 
 fn answer(chain: &Chain, decided: Decided) -> Result<(), ChainError> {
-    let Decided { block, certificate, waiting } = decided;
+    let Decided { block, leaves, certificate, waiting } = decided;
     if waiting.is_empty() {
         return Ok(());
     }
     let changes = chain.view()?.changes_before(block.header.height)?;
-    let tree = Levels::new(block.tx_leaves());
+    let tree = Levels::new(leaves);
     for (index, answers) in waiting {
         for answer in answers {
             if let Some(proof) = prove(&block, &tree, &certificate, index, &changes) {

@@ -1,6 +1,7 @@
 //! Blocks, certificates, state and the index of transactions in the key-value store: everything of one block is
 //! written in one batch.
 
+use crate::recent::Recent;
 use crate::wal::{self, Record};
 use consilium_bft::Body;
 use consilium_bft::wire::SyncResponse;
@@ -26,6 +27,11 @@ pub enum ChainError {
     Broken(&'static str, CanonError),
     #[error(transparent)]
     Genesis(#[from] GenesisError),
+    #[error(
+        "the store has format `{0}`, and this version reads `4` only: move `data_dir` away (with `[tikv]`: take another \
+         prefix) and start again; the node follows until it is safe to sign"
+    )]
+    Format(String),
     #[error("the store belongs to the channel with genesis {found}, the configured genesis is {expected}")]
     OtherGenesis { found: Digest, expected: Digest },
     #[error(
@@ -56,20 +62,22 @@ const KEPT_FROM: &[u8] = b"chain/kept-from";
 /// Writes of a snapshot in one batch.
 const PIECE: usize = 20_000;
 /// Version of the keys below.
-const VERSION: &[u8] = b"3";
+const VERSION: &[u8] = b"4";
+
+// First octets of the keys of what there is much of: none is one of the ledger's (`state::KINDS`).
 
 fn block_key(height: u64) -> Vec<u8> {
-    [&b"chain/block/"[..], &height.to_be_bytes()].concat()
+    [&b"b"[..], &height.to_be_bytes()].concat()
 }
 
 fn certificate_key(height: u64) -> Vec<u8> {
-    [&b"chain/certificate/"[..], &height.to_be_bytes()].concat()
+    [&b"q"[..], &height.to_be_bytes()].concat()
 }
 
 /// Header and certificate of a block that announced other members: kept when blocks are deleted, for every proof about
 /// a later block carries them.
 fn change_key(height: u64) -> Vec<u8> {
-    [&b"chain/change/"[..], &height.to_be_bytes()].concat()
+    [&b"m"[..], &height.to_be_bytes()].concat()
 }
 
 fn announcement(header: &Header, certificate: &CommitCertificate) -> Vec<u8> {
@@ -79,12 +87,18 @@ fn announcement(header: &Header, certificate: &CommitCertificate) -> Vec<u8> {
 }
 
 fn tx_key(id: &Digest) -> Vec<u8> {
-    [&b"chain/tx/"[..], &id.0].concat()
+    [&b"t"[..], &id.0].concat()
+}
+
+fn key_of(write: &Write) -> &[u8] {
+    let (Write::Put(key, _) | Write::Delete(key)) = write;
+    key
 }
 
 /// The committed chain. One writer; readers see whole blocks.
 pub struct Chain {
     kv: Arc<dyn Kv>,
+    recent: Arc<Recent>,
     /// The store was empty.
     pub new: bool,
 }
@@ -96,14 +110,20 @@ impl std::fmt::Debug for Chain {
 }
 
 /// The chain at one moment: whole blocks, whatever is committed meanwhile.
-pub struct View(Box<dyn KvView>);
+pub struct View {
+    kv: Box<dyn KvView>,
+    recent: Arc<Recent>,
+}
 
 impl StateRead for View {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        self.0.get(key).map_err(|e| ReadError(e.to_string()))
+        match self.recent.get(key) {
+            None => self.kv.get(key).map_err(|e| ReadError(e.to_string())),
+            found => Ok(found),
+        }
     }
     fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ReadError> {
-        self.0.last(from, to).map_err(|e| ReadError(e.to_string()))
+        self.kv.last(from, to).map_err(|e| ReadError(e.to_string()))
     }
 }
 
@@ -115,22 +135,22 @@ impl View {
 
     /// All pairs, as they are kept.
     pub fn kv(&self) -> &dyn KvView {
-        self.0.as_ref()
+        self.kv.as_ref()
     }
 
     /// Up to `limit` pairs with `from <= key < to`, ascending.
     pub fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, ChainError> {
-        Ok(self.0.scan(from, to, limit)?)
+        Ok(self.kv.scan(from, to, limit)?)
     }
 
     /// Canonical bytes of a block.
     pub fn block_bytes(&self, height: u64) -> Result<Option<Vec<u8>>, ChainError> {
-        Ok(self.0.get(&block_key(height))?)
+        Ok(self.kv.get(&block_key(height))?)
     }
 
     /// Canonical bytes of a block's certificate.
     pub fn certificate_bytes(&self, height: u64) -> Result<Option<Vec<u8>>, ChainError> {
-        Ok(self.0.get(&certificate_key(height))?)
+        Ok(self.kv.get(&certificate_key(height))?)
     }
 
     fn certificate(&self, height: u64) -> Result<Option<CommitCertificate>, ChainError> {
@@ -149,7 +169,7 @@ impl View {
 
     /// Height and place in it of a committed transaction, also where the block was deleted.
     pub fn place(&self, id: &Digest) -> Result<Option<(u64, usize)>, ChainError> {
-        let Some(place) = self.0.get(&tx_key(id))? else { return Ok(None) };
+        let Some(place) = self.kv.get(&tx_key(id))? else { return Ok(None) };
         let mut input = Decoder::new(&place);
         let broken = |e| ChainError::Broken("transaction index", e);
         let height = input.u64("height").map_err(broken)?;
@@ -174,7 +194,7 @@ impl View {
         for at in ledger.changes_before(height)? {
             let broken = |e| ChainError::Broken("change of the members", e);
             let missing = || broken(CanonError::Truncated("change"));
-            let bytes = self.0.get(&change_key(at.0))?.ok_or_else(missing)?;
+            let bytes = self.kv.get(&change_key(at.0))?.ok_or_else(missing)?;
             let mut input = Decoder::new(&bytes);
             changes.push(ValidatorChange {
                 header: input.value().map_err(broken)?,
@@ -202,8 +222,9 @@ impl Chain {
             }
             kv.write(&writes, true)?;
         }
-        if kv.get(FORMAT)?.as_deref() != Some(VERSION) {
-            return Err(ChainError::Broken("format", CanonError::NotCanonical("format")));
+        let format = kv.get(FORMAT)?.unwrap_or_default();
+        if format != VERSION {
+            return Err(ChainError::Format(String::from_utf8_lossy(&format).into_owned()));
         }
         if kv.get(UNFINISHED)?.is_some() {
             return Err(ChainError::Unfinished);
@@ -212,12 +233,12 @@ impl Chain {
         if found != expected {
             return Err(ChainError::OtherGenesis { found, expected });
         }
-        Ok(Self { kv, new })
+        Ok(Self { kv, recent: Arc::default(), new })
     }
 
     /// The chain as it is now.
     pub fn view(&self) -> Result<View, ChainError> {
-        Ok(View(self.kv.view()?))
+        Ok(View { kv: self.kv.view()?, recent: Arc::clone(&self.recent) })
     }
 
     /// The first height at which this node may sign; `None` while it is to be found out (`bft::rejoin`).
@@ -267,7 +288,11 @@ impl Chain {
             place.u64(height).u32(index);
             writes.push(Write::Put(tx_key(&outcome.id), place.into_bytes()));
         }
-        Ok(self.kv.write(&writes, false)?)
+        // Neighbours one after the other: the store's way to the next is the way to the one before.
+        writes.sort_unstable_by(|a, b| key_of(a).cmp(key_of(b)));
+        self.kv.write(&writes, false)?;
+        self.recent.keep(writes);
+        Ok(())
     }
 
     /// Puts a state in the place of the genesis state, with the block that led to it and all changes of the members up
@@ -281,9 +306,8 @@ impl Chain {
         changes: &[ValidatorChange],
     ) -> Result<(), ChainError> {
         self.kv.write(&[Write::Put(UNFINISHED.to_vec(), Vec::new())], true)?;
-        let (from, mut to) =
-            (consilium_ledger::state::PREFIX.to_vec(), consilium_ledger::state::PREFIX.to_vec());
-        to.push(0xff);
+        self.recent.clear();
+        let (from, to) = consilium_ledger::state::key_range();
         loop {
             let old = self.kv.scan(&from, &to, PIECE)?;
             if old.is_empty() {
@@ -459,6 +483,9 @@ mod tests {
         assert!(chain.recover(&[]).is_ok() && chain.recover(&[vote(1)]).is_ok());
         let behind = chain.recover(&[vote(1), vote(2)]).unwrap_err();
         assert!(matches!(behind, ChainError::Behind { store: Height(0), log: Height(2) }), "{behind}");
+        kv.write(&[Write::Put(FORMAT.to_vec(), b"3".to_vec())], true).unwrap();
+        let other = Chain::open(Arc::clone(&kv) as _, &genesis, false).map(|_| ());
+        assert!(matches!(&other, Err(ChainError::Format(found)) if found == "3"), "{other:?}");
         let first = Arc::new(MemoryKv::default());
         assert_eq!(open(&first, true).signs_from().unwrap(), Some(0));
         assert_eq!(open(&first, false).signs_from().unwrap(), Some(0));

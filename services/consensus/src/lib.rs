@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod node;
 mod place;
 pub mod prune;
+mod recent;
 pub mod snapshot;
 mod sync;
 pub mod wal;

@@ -432,7 +432,7 @@ impl Node {
     }
 
     fn commit(&mut self, id: Digest, body: &Body, certificate: &CommitCertificate) -> Result<(), NodeError> {
-        let (block, applied) = match self.executed.remove(&id) {
+        let (block, mut applied) = match self.executed.remove(&id) {
             Some(executed) => executed,
             None => {
                 let block = Block::from_canonical(body).map_err(|e| NodeError::Decided(id, e))?;
@@ -448,6 +448,7 @@ impl Node {
         self.wal.append(&Record::Decided(certificate.clone()))?;
         self.wal.sync()?;
         let ids: Vec<Digest> = applied.outcomes.iter().map(|o| o.id).collect();
+        let leaves = std::mem::take(&mut applied.leaves);
         self.chain.commit(body, certificate, applied)?;
         if self.wal.is_long() {
             self.chain.persist()?;
@@ -473,7 +474,7 @@ impl Node {
         if self.snapshot_blocks > 0 && height.is_multiple_of(self.snapshot_blocks) {
             self.make_snapshot()?;
         }
-        self.aftermath.of(Decided { block, certificate: certificate.clone(), waiting });
+        self.aftermath.of(Decided { block, leaves, certificate: certificate.clone(), waiting });
         Ok(())
     }
 

@@ -367,7 +367,7 @@ async fn members_that_have_deleted_old_blocks_prove_what_they_promise_and_let_ot
             let block = Block::from_canonical(&body).unwrap();
             let certificate = CommitCertificate::from_canonical(&certificate).unwrap();
             let aftermath = Aftermath::start(std::sync::Arc::clone(&chain), keep).unwrap();
-            aftermath.of(Decided { block, certificate, waiting: Vec::new() });
+            aftermath.of(Decided { block, leaves: Vec::new(), certificate, waiting: Vec::new() });
             let gone = || chain.view().unwrap().block_bytes(599).unwrap().is_none();
             for _ in 0..600 {
                 if gone() {

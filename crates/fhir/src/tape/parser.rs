@@ -107,8 +107,10 @@ pub(super) fn parse<'a>(
     if input.len() > most {
         return Err(ParseError::new(ParseErrorKind::TooLarge(most), input, 0));
     }
-    let text = std::str::from_utf8(input)
-        .map_err(|e| ParseError::new(ParseErrorKind::NotUtf8, input, e.valid_up_to()))?;
+    let Ok(text) = simdutf8::basic::from_utf8(input) else {
+        let at = std::str::from_utf8(input).map_or_else(|e| e.valid_up_to(), str::len);
+        return Err(ParseError::new(ParseErrorKind::NotUtf8, input, at));
+    };
     nodes.clear();
     let max_nodes = limits.nodes.min(NO_KEY as usize);
     nodes.reserve((input.len() / BYTES_PER_NODE).min(max_nodes));
@@ -545,7 +547,7 @@ fn indentation(input: &[u8], mut at: usize) -> usize {
     while let Some(block) = input.get(at..).and_then(<[u8]>::first_chunk) {
         let spaces = scan::spaces(block);
         at += spaces;
-        if spaces < scan::BYTES {
+        if spaces < scan::WIDE {
             break;
         }
     }

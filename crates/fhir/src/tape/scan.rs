@@ -22,6 +22,9 @@ pub(super) fn blanks(rest: &[u8]) -> usize {
     at + tail.iter().take_while(|b| matches!(b, b' ' | b'\n' | b'\r' | b'\t')).count()
 }
 
+/// Two blocks.
+pub(super) const WIDE: usize = 2 * BYTES;
+
 pub(super) use block::{BYTES, name, spaces, text as block};
 
 #[cfg(target_arch = "x86_64")]
@@ -30,6 +33,8 @@ mod block {
         bitor_m128i, cmp_eq_mask_i8_m128i, cmp_lt_mask_i8_m128i, load_unaligned_m128i, min_u8_m128i,
         move_mask_i8_m128i, set_splat_i8_m128i,
     };
+
+    use super::WIDE;
 
     pub(in crate::tape) const BYTES: usize = 16;
 
@@ -59,11 +64,16 @@ mod block {
         first(move_mask_i8_m128i(bitor_m128i(bitor_m128i(quote, slash), control)))
     }
 
-    /// Number of spaces before the first other byte.
+    /// Number of spaces before the first other byte. Lines of records are deeper than one block, and to ask after
+    /// each costs more than to look at two.
     #[inline]
-    pub(in crate::tape) fn spaces(block: &[u8; BYTES]) -> usize {
-        let bytes = load_unaligned_m128i(block);
-        first(!move_mask_i8_m128i(cmp_eq_mask_i8_m128i(bytes, set_splat_i8_m128i(b' ' as i8))))
+    pub(in crate::tape) fn spaces(block: &[u8; WIDE]) -> usize {
+        let spaces = |half| {
+            let bytes = load_unaligned_m128i(half);
+            move_mask_i8_m128i(cmp_eq_mask_i8_m128i(bytes, set_splat_i8_m128i(b' ' as i8))) as u32
+        };
+        let (halves, _) = block.as_chunks();
+        halves.iter().rev().fold(0, |all, half| all << BYTES | spaces(half)).trailing_ones() as usize
     }
 
     /// Number of blanks before the first other byte.
@@ -83,6 +93,8 @@ mod block {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod block {
+    use super::WIDE;
+
     pub(in crate::tape) const BYTES: usize = 16;
 
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -120,8 +132,16 @@ mod block {
 
     /// As on x86-64.
     #[inline]
-    pub(in crate::tape) fn spaces(block: &[u8; BYTES]) -> usize {
-        first(block, |word| word ^ (ONES * u64::from(b' ')))
+    pub(in crate::tape) fn spaces(block: &[u8; WIDE]) -> usize {
+        let (halves, _) = block.as_chunks();
+        let of = |half| first(half, |word| word ^ (ONES * u64::from(b' ')));
+        match halves {
+            [low, high] => match of(low) {
+                BYTES => BYTES + of(high),
+                less => less,
+            },
+            _ => 0,
+        }
     }
 
     /// As on x86-64.
@@ -173,7 +193,7 @@ mod tests {
                     let mut bytes = vec![b' '; len];
                     bytes[at] = byte;
                     if let Some(block) = bytes.first_chunk() {
-                        let others = if byte == b' ' { BYTES } else { at.min(BYTES) };
+                        let others = if byte == b' ' { WIDE } else { at.min(WIDE) };
                         assert_eq!(spaces(block), others, "{byte} at {at} of {len}");
                     }
                     let blank = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');

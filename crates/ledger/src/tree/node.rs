@@ -2,6 +2,7 @@
 //! nodes.
 
 use super::key;
+use crate::state::NODE;
 use jmt::storage::LeafNode;
 use jmt::{KeyHash, ValueHash};
 use sha2::{Digest as _, Sha256};
@@ -30,16 +31,23 @@ pub(super) enum Node {
     Leaf(KeyHash, [u8; 32]),
 }
 
-/// The key of the node under the first `depth` nibbles: version and path (borsh of jmt's `NibblePath`: number of nibbles,
-/// then two of them per octet, the last half empty where the number is odd).
+/// The key of the node under the first `depth` nibbles: version, depth and path.
 pub(super) fn node_key(version: u64, hash: &KeyHash, depth: usize) -> Vec<u8> {
-    let octets = depth.div_ceil(2);
-    let mut path = hash.0.get(..octets).unwrap_or_default().to_vec();
-    if let (Some(last), false) = (path.last_mut(), depth.is_multiple_of(2)) {
+    let octets = hash.0.get(..depth.div_ceil(2)).unwrap_or_default();
+    let mut key = key_of(version, u8::try_from(depth).unwrap_or(u8::MAX), octets);
+    if let (Some(last), false) = (key.last_mut(), depth.is_multiple_of(2)) {
         *last &= 0xf0;
     }
-    let length = u32::try_from(octets).unwrap_or(u32::MAX);
-    key(b'n', &[&version.to_be_bytes(), &(depth as u64).to_le_bytes(), &length.to_le_bytes(), &path])
+    key
+}
+
+/// As [`node_key`], from the octets of the path: two nibbles each, the last half empty where their number is odd. The
+/// version is written as the number of its octets and these, big-endian: in order, and short.
+pub(super) fn key_of(version: u64, depth: u8, path: &[u8]) -> Vec<u8> {
+    let octets = version.to_be_bytes();
+    let (_, significant) = octets.split_at((version.leading_zeros() / 8) as usize);
+    let length = u8::try_from(significant.len()).unwrap_or(u8::MAX);
+    key(NODE, &[&[length], significant, &[depth], path])
 }
 
 /// Hash and bytes of a leaf.

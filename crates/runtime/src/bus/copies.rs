@@ -43,8 +43,8 @@ type EachLink = Box<dyn FnMut(&str) + Send>;
 /// All copies of one message.
 pub(super) struct Whole {
     state: Mutex<State>,
-    /// Bytes of all answers kept by the subscription.
-    kept: Arc<AtomicUsize>,
+    /// Bytes of all answers kept by the subscription; nothing where no copies come that could want them.
+    kept: Option<Arc<AtomicUsize>>,
 }
 
 #[derive(Default)]
@@ -102,10 +102,19 @@ fn key(raw: &Raw) -> Option<Key> {
 }
 
 impl Whole {
+    /// A message that comes once.
+    pub(super) fn alone(reply: Option<String>) -> Self {
+        Self::of(reply, None, None)
+    }
+
     fn new(reply: Option<String>, link: Option<&str>, kept: &Arc<AtomicUsize>) -> Self {
+        Self::of(reply, link, Some(Arc::clone(kept)))
+    }
+
+    fn of(reply: Option<String>, link: Option<&str>, kept: Option<Arc<AtomicUsize>>) -> Self {
         let (replies, links) = (reply.into_iter().collect(), vec![link.unwrap_or_default().to_owned()]);
         let state = Mutex::new(State { replies, links, ..State::default() });
-        Self { state, kept: Arc::clone(kept) }
+        Self { state, kept }
     }
 
     /// A further copy; what to send, if the answer is there already.
@@ -139,13 +148,19 @@ impl Whole {
         if std::mem::replace(&mut state.answered, true) {
             return Vec::new();
         }
-        let replies = std::mem::take(&mut state.replies);
-        let out = replies.into_iter().map(|subject| Raw { subject, ..answer.clone() }).collect();
+        let mut replies = std::mem::take(&mut state.replies);
+        let last = replies.pop();
+        let mut out: Vec<Raw> =
+            replies.into_iter().map(|subject| Raw { subject, ..answer.clone() }).collect();
         let size = answer.size();
-        if size <= KEPT_ANSWER && self.kept.load(Ordering::Relaxed).saturating_add(size) <= KEPT {
-            self.kept.fetch_add(size, Ordering::Relaxed);
-            state.answer = Some(answer);
+        if let Some(kept) = &self.kept
+            && size <= KEPT_ANSWER
+            && kept.load(Ordering::Relaxed).saturating_add(size) <= KEPT
+        {
+            kept.fetch_add(size, Ordering::Relaxed);
+            state.answer = Some(answer.clone());
         }
+        out.extend(last.map(|subject| Raw { subject, ..answer }));
         out
     }
 
@@ -162,7 +177,9 @@ impl Whole {
 impl Drop for Whole {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.kept.fetch_sub(state.answer.as_ref().map_or(0, Raw::size), Ordering::Relaxed);
+        if let Some(kept) = &self.kept {
+            kept.fetch_sub(state.answer.as_ref().map_or(0, Raw::size), Ordering::Relaxed);
+        }
     }
 }
 

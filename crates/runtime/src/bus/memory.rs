@@ -2,6 +2,7 @@
 
 use super::error::BusError;
 use super::message::{Inlet, Raw, matches};
+use consilium_contracts::Subjects;
 use consilium_contracts::nats::MAX_PAYLOAD;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -50,8 +51,8 @@ impl MemoryHub {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    /// From now on everything but answers is delivered twice, each time to whoever's turn it is: as between
-    /// organisations that are joined by two hubs.
+    /// From now on what may come from other organisations is delivered twice, answers aside, each time to whoever's turn
+    /// it is: as between organisations that are joined by two hubs.
     pub fn deliver_twice(&self) {
         self.0.twofold.store(true, Ordering::Relaxed);
     }
@@ -91,7 +92,7 @@ impl MemoryHub {
             return Ok(waiting.send(message).is_ok());
         }
         let delivered = self.pass_on(&message);
-        if self.0.twofold.load(Ordering::Relaxed) {
+        if self.0.twofold.load(Ordering::Relaxed) && Subjects::reaches_across(&message.subject) {
             self.pass_on(&message);
         }
         Ok(delivered)

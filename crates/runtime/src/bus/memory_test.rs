@@ -198,16 +198,20 @@ async fn copies_are_handled_once_and_answered_all() {
     assert_eq!(handled.load(Ordering::SeqCst), 15);
     assert_eq!(b.bus.0.metrics.copies.value(&["ingest.exchange"]), 15);
     // The same payload again is another message.
-    let mut gossip = b.bus.subscribe(&b.subjects.consensus_committed(), None).await.unwrap();
-    let consensus = kit(&hub, "b", Consensus);
+    let [from, to] = ["a", "b"].map(|org| kit(&hub, org, Consensus));
+    let across = to.bus.subscribe_all(&to.subjects.consensus_gossip_of_all(), None).await.unwrap();
+    let inside = b.bus.subscribe(&b.subjects.consensus_committed(), None).await.unwrap();
     for _ in 0..3 {
-        consensus.bus.publish(&b.subjects.consensus_committed(), vec![1]).await.unwrap();
+        from.bus.publish(&from.subjects.consensus_gossip(), vec![1]).await.unwrap();
+        to.bus.publish(&to.subjects.consensus_committed(), vec![1]).await.unwrap();
     }
-    for _ in 0..3 {
-        assert_eq!(tokio::time::timeout(SOON, gossip.next()).await.unwrap().unwrap().payload, [1]);
+    for mut listener in [across, inside] {
+        for _ in 0..3 {
+            assert_eq!(tokio::time::timeout(SOON, listener.next()).await.unwrap().unwrap().payload, [1]);
+        }
+        let more = tokio::time::timeout(Duration::from_millis(100), listener.next()).await;
+        assert!(more.is_err(), "a copy was handed on");
     }
-    let more = tokio::time::timeout(Duration::from_millis(100), gossip.next()).await;
-    assert!(more.is_err(), "a copy was handed on");
 }
 
 /// A flood: what is lost is counted for the listener that lost it, and others lose nothing.

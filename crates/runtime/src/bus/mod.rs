@@ -231,7 +231,8 @@ impl Bus {
     /// members of that group. Once this returns, and if the bus is ready, the server knows of it.
     ///
     /// Messages arrive in their sender's order, except that large ones may fall behind. A copy of one that has
-    /// arrived already, which came over another hub, is not handed on; its sender gets the same answer.
+    /// arrived already, which came over another hub, is not handed on; its sender gets the same answer. Subjects that never
+    /// leave the organisation have no copies, and none are looked for.
     pub async fn subscribe(&self, subject: &str, queue: Option<&str>) -> Result<Subscription, BusError> {
         self.subscribe_all(&[subject], queue).await
     }
@@ -254,7 +255,8 @@ impl Bus {
             // connection break just now, the probe that follows the reconnect proves it.
             self.probe().await;
         }
-        Ok(Subscription::new(self.clone(), raw))
+        let across = subjects.iter().any(|subject| Subjects::reaches_across(subject));
+        Ok(Subscription::new(self.clone(), raw, across))
     }
 
     /// Withdraws from the bus after what was sent has left.

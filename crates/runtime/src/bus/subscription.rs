@@ -17,7 +17,8 @@ const FETCHES: usize = 64;
 pub struct Subscription {
     bus: Bus,
     raw: Listening,
-    copies: Copies,
+    /// Nothing where no copies come: at subjects that never leave the organisation.
+    copies: Option<Copies>,
     fetched: mpsc::Receiver<Option<Incoming>>,
     fetches: mpsc::Sender<Option<Incoming>>,
     under_way: usize,
@@ -52,9 +53,11 @@ impl std::fmt::Debug for Incoming {
 }
 
 impl Subscription {
-    pub(super) fn new(bus: Bus, raw: Listening) -> Self {
+    /// `across`: from other organisations, perhaps over several hubs.
+    pub(super) fn new(bus: Bus, raw: Listening, across: bool) -> Self {
         let (fetches, fetched) = mpsc::channel(FETCHES);
-        Self { bus, raw, copies: Copies::default(), fetched, fetches, under_way: 0, ended: false }
+        let copies = across.then(Copies::default);
+        Self { bus, raw, copies, fetched, fetches, under_way: 0, ended: false }
     }
 
     /// Unsubscribes, so that no message is lost: [`Subscription::next`] yields what has arrived already, then
@@ -99,12 +102,16 @@ impl Subscription {
     /// A message without its hub's label; nothing for one that has arrived already, whose sender gets the answer
     /// that the first copy got.
     fn admit(&mut self, mut raw: Raw) -> Option<(Raw, Arc<Whole>)> {
+        let Some(copies) = &mut self.copies else {
+            let whole = Arc::new(Whole::alone(raw.reply.take()));
+            return Some((raw, whole));
+        };
         let (published, link) = Subjects::split_label(&raw.subject);
         let (published, link) = (published.to_owned(), link.map(str::to_owned));
         raw.subject = published;
         let now = self.bus.0.parts.clock.monotonic();
         let label = verb(&raw.subject).to_owned();
-        match self.copies.admit(raw, link.as_deref(), now) {
+        match copies.admit(raw, link.as_deref(), now) {
             Arrival::First(raw, whole) => Some((raw, whole)),
             Arrival::Copy(answer) => {
                 self.bus.0.metrics.copies.inc(&[&label]);

@@ -20,6 +20,9 @@ fn failed(error: fjall::Error) -> KvError {
             "an earlier write to the disk failed, and nothing is written any more until a restart: is the disk full?"
                 .to_owned(),
         ),
+        fjall::Error::Io(cause) if cause.kind() == std::io::ErrorKind::StorageFull => KvError(
+            "the disk is full: make room and start again; nothing that was acknowledged is lost".to_owned(),
+        ),
         other => KvError(other.to_string()),
     }
 }
