@@ -82,6 +82,9 @@ signing_key_file = "/run/secrets/consilium/own/signing-key"
 first_start_until = {{ . | quote }}
 {{ end -}}
 data_dir = "/var/lib/consilium"
+{{- with .Values.consensus.keepBlocks }}
+keep_blocks = {{ int64 . }}
+{{- end }}
 genesis_file = "/etc/consilium/genesis/genesis.json"
 key_file = "/run/secrets/consilium/own/signing-key"
 

@@ -18,6 +18,12 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "'replicas' not allowed",
         "Additional property replicas is not allowed",
     ),
+    (
+        "consensus.keepBlocks=9999",
+        "consensus/keepBlocks",
+        "minimum: got 9,999, want 10,000",
+        "greater than or equal to 10000",
+    ),
     ("keys.seal.method=\"hsm\"", "keys/seal/method", "'key-file'", "\"key-file\""),
     (
         "keys.seal.method=\"vault-transit\"",

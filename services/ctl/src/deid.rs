@@ -1,6 +1,6 @@
 //! `consilium deid`: records without what tells whom they are about, and what a projection of them still proves.
 
-use crate::output::{Exit, Output};
+use crate::output::{Exit, Output, line};
 use anyhow::{Context as _, Result, bail};
 use consilium_fhir::deid::{Action, Policy, Secrets};
 use consilium_fhir::leaves::leaves;
@@ -63,9 +63,9 @@ pub fn run(args: &DeidArgs, out: &mut Output) -> Result<Exit> {
             policy.export(&schema, &tape, &secrets).with_context(|| format!("export {}", file.display()))?;
         // As the engine writes it: a detour through another JSON library would drop a decimal's digits.
         if out.is_json() {
-            println!("{{\"file\":{},\"record\":{record}}}", json!(file));
+            line(format_args!("{{\"file\":{},\"record\":{record}}}", json!(file)));
         } else {
-            println!("{record}");
+            line(record);
         }
     }
     Ok(Exit::Good)

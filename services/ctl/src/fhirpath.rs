@@ -1,6 +1,6 @@
 //! `consilium fhirpath`: the engine of invariants and search parameters, from the command line.
 
-use crate::output::{Exit, Output};
+use crate::output::{Exit, Output, line};
 use anyhow::{Context as _, Result, bail};
 use consilium_fhir::fhirpath::{CompileOptions, Context, Temporal, compile};
 use consilium_fhir::{Limits, Tape};
@@ -35,10 +35,10 @@ pub fn run(args: &FhirpathArgs, out: &mut Output) -> Result<Exit> {
     let result = program.evaluate(&context)?;
     if out.is_json() {
         // As the engine writes it: a detour through another JSON library would drop a decimal's digits.
-        println!("{}", result.to_json(&context));
+        line(result.to_json(&context));
     } else {
         for item in result.iter() {
-            println!("{}  {}", item.type_name(&context), item.to_json(&context));
+            line(format_args!("{}  {}", item.type_name(&context), item.to_json(&context)));
         }
     }
     Ok(Exit::Good)

@@ -2,6 +2,9 @@
 //!
 //! Works offline or over HTTP and never imports the service kit.
 
+// `output::line` knows what to do when nobody reads.
+#![deny(clippy::print_stdout)]
+
 mod client;
 mod clock;
 mod cluster;
@@ -123,7 +126,7 @@ fn write_samples(args: &SampleArgs, out: &mut Output) -> Result<Exit> {
     for i in 0..args.patients {
         let bundle = sample::bundle(args.seed, i);
         match &args.out {
-            None => writeln!(stdout, "{bundle}")?,
+            None => output::written(writeln!(stdout, "{bundle}")),
             Some(dir) => {
                 std::fs::write(
                     dir.join(format!("patient-{i:05}.json")),
@@ -132,6 +135,7 @@ fn write_samples(args: &SampleArgs, out: &mut Output) -> Result<Exit> {
             }
         }
     }
+    output::written(stdout.flush());
     drop(stdout);
     if let Some(dir) = &args.out {
         out.result(

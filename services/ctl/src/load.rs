@@ -123,7 +123,7 @@ impl Totals {
     fn show(&self, line: &Value, json: bool) {
         let text = |k: &str| line.get(k).and_then(Value::as_str).unwrap_or_default().to_owned();
         if json {
-            println!("{line}");
+            crate::output::line(line);
         } else if line.get("ok") != Some(&Value::Bool(true)) {
             eprintln!("refused {}: {}", text("file"), text("error"));
         }

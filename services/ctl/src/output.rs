@@ -1,6 +1,7 @@
 //! What the command prints and how it exits.
 
 use serde_json::Value;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 /// Exit status, the same meaning in every command.
@@ -24,6 +25,26 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Status of a process that SIGPIPE (13) ended, as shells give it.
+const PIPE_CLOSED: i32 = 128 + 13;
+
+/// A line on standard output. Ends the process where it cannot be written: quietly when whoever reads has seen enough
+/// (`consilium … | head`), as other commands end then.
+pub fn line(text: impl std::fmt::Display) {
+    written(writeln!(std::io::stdout(), "{text}"));
+}
+
+/// As [`line`], of what was written there otherwise.
+pub fn written(outcome: std::io::Result<()>) {
+    if let Err(error) = outcome {
+        if error.kind() == ErrorKind::BrokenPipe {
+            std::process::exit(PIPE_CLOSED);
+        }
+        eprintln!("consilium: write the result: {error}");
+        std::process::exit(2);
+    }
+}
+
 /// Text for people or JSON for programs.
 pub struct Output {
     json: bool,
@@ -39,9 +60,9 @@ impl Output {
     /// A result: one line of text, or one JSON value.
     pub fn result(&mut self, text: &str, value: &Value) {
         if self.json {
-            println!("{value}");
+            line(value);
         } else {
-            println!("{text}");
+            line(text);
         }
     }
     /// Progress for a person; programs do not get it.
@@ -53,7 +74,7 @@ impl Output {
     /// What went wrong.
     pub fn problem(&mut self, text: &str) {
         if self.json {
-            println!("{}", serde_json::json!({"error": text}));
+            line(serde_json::json!({"error": text}));
         } else {
             eprintln!("consilium: {text}");
         }

@@ -1,6 +1,6 @@
 //! `consilium validate`: one OperationOutcome per file.
 
-use crate::output::{Exit, Output};
+use crate::output::{Exit, Output, line};
 use anyhow::Result;
 use consilium_fhir::{Limits, Options, Severity, Validator};
 use serde_json::{Value, json};
@@ -44,13 +44,15 @@ pub fn run(args: &ValidateArgs, out: &mut Output) -> Result<Exit> {
         let warnings = report.issues.iter().filter(|i| i.severity == Severity::Warning).count();
         if out.is_json() {
             let outcome: Value = serde_json::from_str(&report.to_operation_outcome_json())?;
-            let line = json!({"file": file, "valid": report.is_valid(), "errors": report.errors(), "warnings": warnings, "outcome": outcome});
-            out.result("", &line);
+            let shown = json!({"file": file, "valid": report.is_valid(), "errors": report.errors(), "warnings": warnings, "outcome": outcome});
+            out.result("", &shown);
         } else {
             let word = if report.is_valid() { "valid" } else { "invalid" };
-            println!("{}: {word}, {} errors, {warnings} warnings", file.display(), report.errors());
+            let errors = report.errors();
+            line(format_args!("{}: {word}, {errors} errors, {warnings} warnings", file.display()));
             for i in &report.issues {
-                println!("  {}:{} {} {}: {}", i.line, i.col, i.severity.code(), i.expression(), i.text);
+                let (severity, expression) = (i.severity.code(), i.expression());
+                line(format_args!("  {}:{} {severity} {expression}: {}", i.line, i.col, i.text));
             }
         }
         if !report.is_valid() && exit == Exit::Good {
