@@ -99,8 +99,11 @@ pub async fn post(
     let instance = target.resource_type.zip(target.id);
     let stored;
     let bytes = match (asked.mode, asked.resource, instance) {
-        (Mode::Delete, ..) => {
-            let (severity, code, text) = if target.resource_type == Some("Consent") {
+        (Mode::Delete, _, None) => {
+            return Err(ApiError::bad_request("`mode=delete` is asked of `/fhir/{type}/{id}/$validate`"));
+        }
+        (Mode::Delete, _, Some((resource_type, _))) => {
+            let (severity, code, text) = if resource_type == "Consent" {
                 (
                     "error",
                     "business-rule",
@@ -113,7 +116,11 @@ pub async fn post(
                     "a delete destroys the keys of all versions for good; `X-Erasure-Ground` has to say why",
                 )
             };
-            return Ok(Reply::ok(crate::error::outcome(&[issue(severity, code, text, None)])));
+            let mut issues = vec![issue(severity, code, text, None)];
+            if let Err(e) = ctx.principal.may(Interaction::Delete, resource_type) {
+                issues.push(issue("error", e.code, &e.text, e.expression.as_deref()));
+            }
+            return Ok(Reply::ok(crate::error::outcome(&issues)));
         }
         (Mode::Profile, None, None) => {
             return Err(ApiError::bad_request("`mode=profile` is asked of `/fhir/{type}/{id}/$validate`"));
@@ -169,6 +176,9 @@ fn with(outcome: Vec<u8>, issues: Vec<Value>) -> Result<Vec<u8>, ApiError> {
     }
     let mut outcome: Value = serde_json::from_slice(&outcome).map_err(ApiError::internal)?;
     let list = outcome.get_mut("issue").and_then(Value::as_array_mut);
-    list.ok_or_else(|| ApiError::internal("an OperationOutcome without issues"))?.extend(issues);
+    let list = list.ok_or_else(|| ApiError::internal("an OperationOutcome without issues"))?;
+    // All that the validator finds bears a code of its own; what does not says that nothing was found.
+    list.retain(|found| found.pointer("/details/coding").is_some());
+    list.extend(issues);
     Ok(outcome.to_string().into_bytes())
 }

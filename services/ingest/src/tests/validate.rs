@@ -35,6 +35,8 @@ async fn validate_answers_for_content_create_update_delete_and_the_stored_resour
     assert_eq!(errors(&w.post("org-a", &instance, &asked("update", Some(own.clone()))).await), 0);
     // Of another id, and wrong besides: both are told.
     assert_eq!(errors(&w.post("org-a", &instance, &asked("update", Some(wrong))).await), 2);
+    let only = w.post("org-a", &instance, &asked("update", Some(patient("Good", "3")))).await;
+    assert_eq!((errors(&only), only.body.contains("No issue found")), (1, false), "{}", only.body);
     assert_eq!(errors(&w.post("org-a", &instance, &asked("delete", None)).await), 0);
     let consent = "/fhir/Consent/absent/$validate";
     assert_eq!(errors(&w.post("org-a", consent, &asked("delete", None)).await), 1);
@@ -47,8 +49,10 @@ async fn validate_answers_for_content_create_update_delete_and_the_stored_resour
     // What the caller may not do would not be accepted, though its content is right.
     let reader = format!("Bearer {}", w.token("org-a", "system/*.rs", &[]));
     let headers = [("authorization", reader.as_str()), ("content-type", "application/fhir+json")];
-    let body = asked("update", Some(own)).to_string();
-    assert_eq!(errors(&w.send("org-a", Method::POST, &instance, &headers, body.as_bytes()).await), 1);
+    for body in [asked("update", Some(own)), asked("delete", None)] {
+        let got = w.send("org-a", Method::POST, &instance, &headers, body.to_string().as_bytes()).await;
+        assert_eq!(errors(&got), 1, "{body}");
+    }
 
     // And the stored resource is for those who may read it: absent and invisible are the same.
     let other = w.token("org-a", "patient/*.rs", &[("patient", "somebody-else")]);
@@ -58,6 +62,8 @@ async fn validate_answers_for_content_create_update_delete_and_the_stored_resour
     for (path, body) in [
         (base, asked("update", Some(patient("Good", "3")))),
         (base, asked("profile", None)),
+        // R4, operation validate: only of an instance, as update.
+        (base, asked("delete", None)),
         (base, asked("nonsense", Some(patient("Good", "3")))),
         (&*instance, asked("profile", Some(patient("Good", "3")))),
         ("/fhir/Observation/$validate", patient("Good", "3")),
