@@ -7,7 +7,7 @@ mod net;
 
 #[cfg(test)]
 mod tests {
-    use crate::net::{Net, batch};
+    use crate::net::{Net, batch, free_port};
     use consilium_contracts::v1::submit_response::Status;
     use consilium_domain::genesis::Params;
     use consilium_domain::tx::tx_id;
@@ -85,8 +85,12 @@ mod tests {
         let second = net.dir.join("second");
         std::fs::create_dir_all(&second).unwrap();
         let data = format!("{:?}", net.data(ON_TIKV));
-        std::fs::write(second.join("toml"), text.replace(&data, &format!("{:?}", second.join("data"))))
-            .unwrap();
+        let text = text.replace(&data, &format!("{:?}", second.join("data")));
+        // A port of its own too, or it would end before it comes to the store.
+        let (before, after) = text.split_once("[health]\n").unwrap();
+        let (_, after) = after.split_once('\n').unwrap_or_default();
+        let text = format!("{before}[health]\nlisten = \"127.0.0.1:{}\"\n{after}", free_port().unwrap());
+        std::fs::write(second.join("toml"), text).unwrap();
         let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_consilium-consensus"))
             .arg("--config")
             .arg(second.join("toml"))
