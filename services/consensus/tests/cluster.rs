@@ -402,6 +402,11 @@ async fn a_member_that_contradicts_itself_stands_on_the_ledger_and_keeps_its_sea
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     };
     assert!((1..=said).contains(&newest.0));
+    // The others have that block a moment later, perhaps.
+    let height = net.head(0).await.height;
+    for i in [1, 2] {
+        net.reach(i, height).await;
+    }
     let record = net.state(1, state::evidence_at_key(&org(3), newest)).await;
     let record = EvidenceRecord::from_canonical(&record.value).unwrap();
     let found = TxProof::try_from(net.find(2, record.tx).await.unwrap()).unwrap();
