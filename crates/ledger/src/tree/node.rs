@@ -145,3 +145,27 @@ impl Node {
         input.0.is_empty().then_some(node)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_nodes_are_in_the_order_of_their_versions_and_each_is_one_nodes() {
+        let versions = [0, 1, 2, 255, 256, 258, 513, 65_535, 65_536, 1 << 40, u64::MAX];
+        // All zero, so that a version's last octets look like a depth and a path, and the other way round.
+        let paths = (0..=64_usize).map(|depth| (KeyHash([0; 32]), depth));
+        let paths: Vec<_> = paths.chain((1..=64).map(|depth| (KeyHash([0x12; 32]), depth))).collect();
+        let mut before = Vec::new();
+        for version in versions {
+            let mut keys: Vec<_> =
+                paths.iter().map(|(hash, depth)| node_key(version, hash, *depth)).collect();
+            keys.sort();
+            let count = keys.len();
+            keys.dedup();
+            assert_eq!(keys.len(), count, "two nodes of version {version} have one key");
+            assert!(keys.first() > before.last(), "version {version}");
+            before = keys;
+        }
+    }
+}
